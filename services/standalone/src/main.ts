@@ -1,0 +1,1 @@
+process.stdout.write('DMB standalone: nothing to run yet\n');
