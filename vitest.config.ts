@@ -15,6 +15,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{libs,services}/*/src/**/*.test.ts'],
           isolate: false,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -25,6 +26,8 @@ export default defineConfig({
           pool: 'forks',
           isolate: true,
           maxWorkers: 2,
+          // Projects with different maxWorkers cannot run at the same time: after the unit tests.
+          sequence: { groupOrder: 1 },
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
