@@ -29,7 +29,7 @@ const hrefCharsMax = 2_048;
 const hashtagCharsMax = 100;
 
 const mentionPattern =
-  /(?<![=/\p{L}\p{M}\p{N}\p{Pc}])@([a-z0-9_]+)((?:[.-]+[a-z0-9_]+)*)(?:@([\p{L}\p{M}\p{N}-]+(?:\.[\p{L}\p{M}\p{N}-]+)*)(:[0-9]{1,5}(?![0-9]))?)?/giu;
+  /(?<![=/\p{L}\p{M}\p{N}\p{Pc}])@([A-Za-z0-9_]+)((?:[.-]+[A-Za-z0-9_]+)*)(?:@([\p{L}\p{M}\p{N}-]+(?:\.[\p{L}\p{M}\p{N}-]+)*)(:[0-9]{1,5}(?![0-9]))?)?/gu;
 const hashtagPattern = /(?<![\p{L}\p{M}\p{N}\p{Pc}/)#&])#([\p{L}\p{M}\p{N}\p{Pc}·・\u200c]+)/gu;
 
 interface Found {
