@@ -262,8 +262,8 @@ interface Bodies {
 /** The body of an entry of that kind. */
 export type BodyOf<K extends EntryKind> = Bodies[K];
 
-/** A body before it has its salt. */
-export type NewBody<K extends EntryKind> = Omit<Bodies[K], 'salt'> & { readonly salt?: string };
+/** A body before it has its salt: `NewBody<BodyOf<'post'>>`. */
+export type NewBody<B extends Salted> = Omit<B, 'salt'> & Partial<Salted>;
 
 /** What reading a body came to. */
 export type ParsedBody<K extends EntryKind> =
@@ -482,7 +482,7 @@ export function newSalt(): string {
  * The bytes of a new body, with a new salt unless it brings one. Properties that this version does not know are written too.
  * @throws RangeError if `parseBody` would refuse them.
  */
-export function encodeBody<K extends EntryKind>(kind: K, body: NewBody<K>): Uint8Array {
+export function encodeBody<K extends EntryKind>(kind: K, body: NewBody<BodyOf<K>>): Uint8Array {
   const bytes = new TextEncoder().encode(JSON.stringify({ ...body, salt: body.salt ?? newSalt() }));
   const parsed = parseBody(kind, bytes);
   if (parsed.result === 'malformed') throw new RangeError(`a ${kind} whose body ${parsed.detail}`);

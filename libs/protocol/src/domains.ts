@@ -30,7 +30,6 @@ export const DOMAIN_CHARS_MAX = 253;
 const DOMAIN_INPUT_CHARS_MAX = 1024;
 
 /** What the URL parser would drop, decode or take for a delimiter, and the brackets of IPv6. */
-// eslint-disable-next-line no-control-regex -- control characters are what it looks for
 const NOT_OF_A_NAME = /[\u0000-\u0020\u007f%/\\?#@:<>[\]^|]/;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const PORT = /^[1-9][0-9]{0,4}$/;

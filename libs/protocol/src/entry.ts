@@ -11,7 +11,7 @@
  *
  * The frame is read by hand: it is three heads, and a page of entries is read without copying a body.
  */
-import { BODY_BYTES_MAX, type NewBody, encodeBody } from './body.ts';
+import { BODY_BYTES_MAX, type BodyOf, type NewBody, encodeBody } from './body.ts';
 import { byteStringHead, readByteString, sameBytes } from './cbor.ts';
 import { type DecodedEnvelope, type EntryKind, ENVELOPE_BYTES_MAX, bodyHash, decodeEnvelope, encodeEnvelope } from './envelope.ts';
 import { type ObjectId } from './ids.ts';
@@ -44,7 +44,7 @@ export type DecodedEntry =
  * Makes an entry: salts and encodes the body, hashes it into an envelope. `claimedMs` is Unix milliseconds.
  * @throws RangeError if the body would be refused by `parseBody`, or the time by an envelope.
  */
-export function createEntry<K extends EntryKind>(kind: K, objectId: ObjectId, claimedMs: number, body: NewBody<K>): NewEntry {
+export function createEntry<K extends EntryKind>(kind: K, objectId: ObjectId, claimedMs: number, body: NewBody<BodyOf<K>>): NewEntry {
   const bytes = encodeBody(kind, body);
   return { envelope: encodeEnvelope({ kind, objectId, claimedMs, bodyHash: bodyHash(bytes) }), body: bytes, objectId };
 }

@@ -20,6 +20,9 @@ export type ParsedJson =
 /** How many arrays and objects may be inside one another. */
 export const JSON_DEPTH_MAX = 16;
 
+/** Keeps a byte order mark, so that JSON.parse refuses it. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
@@ -29,8 +32,7 @@ export function parseJsonObject(bytes: Uint8Array, bytesMax: number): ParsedJson
   if (bytes.length > bytesMax) return malformed(`has more than ${bytesMax} bytes`);
   let value: unknown;
   try {
-    // The byte order mark is kept, so that JSON.parse refuses it.
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = JSON.parse(UTF8.decode(bytes));
   } catch {
     return malformed('is no JSON in UTF-8');
   }
