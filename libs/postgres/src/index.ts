@@ -1,1 +1,10 @@
-export {};
+export { Databases, openDatabases, type OpenDatabasesOptions } from './databases.ts';
+export { type Database, type DedicatedConnection } from './database.ts';
+export { DatabaseError, isConnectionLost, isConstraintViolation, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, type DatabaseFault } from './errors.ts';
+export { openInstallation, planShards, shardCount, type Installation, type ShardRange } from './installation.ts';
+export { databaseLimits, embeddedLimits, migrationLimits, outboxLimits } from './limits.ts';
+export { loadMigrations, migrate, type MigrateOptions, type Migration } from './migrations.ts';
+export { insertOutbox, outboxDdl, outboxMigrations, relayCount, relayOf, type OutboxEvents } from './outbox.ts';
+export { describeUrl, roleOf, schemaOf } from './services.ts';
+export { statement, type Queryable, type Statement, type Transaction, type TransactionOptions } from './session.ts';
+export { json } from './values.ts';
