@@ -1,2 +1,10 @@
+export { addressBucket, addressReader, isLocalName, knownHosts } from './address.ts';
+export type { BucketBits } from './address.ts';
+export { assetCache, pagePolicy, plainErrorPage, publicCache, rateLimitHeaders } from './answers.ts';
+export type { ErrorPage, ErrorPageInput, RateLimitState } from './answers.ts';
+export { beginStream, clientAddress, createServiceApp, validationError } from './host.ts';
+export type { ServiceApp, ServiceAppOptions, UpgradeHandler } from './host.ts';
 export { accountPaging, idMax, linkHeader, parseId, parseLimit, parsePaging, statusPaging } from './link.ts';
 export type { LinkOptions, Paging, PagingLimits } from './link.ts';
+export { looseBoolean, looseInteger, looseList } from './parameters.ts';
+export type { Parameters } from './parameters.ts';
