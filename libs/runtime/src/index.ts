@@ -11,6 +11,6 @@ export { Background, retry, sleep } from './background.ts';
 export type { EveryOptions, RetryOptions } from './background.ts';
 export { escapeHtml, html, Html, trustedHtml } from './pages/html.ts';
 export type { HtmlValue } from './pages/html.ts';
-export { pageHeaders, renderPage, stylesheetHref } from './pages/layout.ts';
+export { renderPage, stylesheetHref } from './pages/layout.ts';
 export type { NavLink, Page } from './pages/layout.ts';
 export { stylesheet, stylesheetHash } from './pages/stylesheet.ts';

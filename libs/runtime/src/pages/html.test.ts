@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { html, trustedHtml } from './html.ts';
-import { pageHeaders, renderPage } from './layout.ts';
+import { renderPage } from './layout.ts';
 
 describe('html', () => {
   it('escapes text, also where it would end an attribute', () => {
@@ -29,12 +29,5 @@ describe('renderPage', () => {
     const page = renderPage({ title: '</title><script>', site: '<x>', description: '"><script>', nav: [{ href: '/"><script>', text: '<script>' }], main: html`<p>ok</p>` });
     expect(page).not.toContain('<script');
     expect(page).toContain('<p>ok</p>');
-  });
-});
-
-describe('pageHeaders', () => {
-  it('limits where forms go on every page but the authorize page', () => {
-    expect(pageHeaders()['content-security-policy']).toContain("form-action 'self'");
-    expect(pageHeaders({ formAction: false })['content-security-policy']).not.toContain('form-action');
   });
 });

@@ -3,7 +3,7 @@
  * identity (sign-up, log-in, authorize, settings) and the public ones of microblog.
  *
  * A page works without script and without any other origin: one stylesheet, inline SVG only as a
- * mark. `pageHeaders` are the headers that every page is sent with.
+ * mark. The HTTP host sends every page with the policy that holds it to that.
  */
 import { html, type Html } from './html.ts';
 import { stylesheetHash } from './stylesheet.ts';
@@ -80,21 +80,4 @@ ${page.footer}<p>${page.site} is run with DMB, distributed microblogging: anybod
 </body>
 </html>
 `.text;
-}
-
-const policy = ["default-src 'none'", "style-src 'self'", "img-src 'self'", "base-uri 'none'", "frame-ancestors 'none'"];
-
-/**
- * Headers of every page. `formAction: false` is for the authorize page alone: browsers apply
- * form-action to the redirect that answers a form, which there leads to the client.
- */
-export function pageHeaders(options: { readonly formAction?: boolean } = {}): Readonly<Record<string, string>> {
-  return {
-    'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': [...policy, ...(options.formAction === false ? [] : ["form-action 'self'"])].join('; '),
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
-    // A client may have opened the authorize page in a window of its own, and waits for its answer there.
-    ...(options.formAction === false ? {} : { 'cross-origin-opener-policy': 'same-origin' }),
-  };
 }
