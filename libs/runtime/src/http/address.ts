@@ -17,10 +17,22 @@ import { httpLimits } from '../limits.ts';
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 type Network = readonly [Address, number];
 
+const isIn = (address: Address, networks: readonly Network[]): boolean =>
+  networks.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits));
+
+/** A function that tells whether an address is that of a trusted proxy. */
+export function trustTest(trustedProxies: readonly string[] = []): (address: string) => boolean {
+  const trusted = trustedProxies.map(parseNetwork);
+  return (address) => {
+    const parsed = trusted.length === 0 ? undefined : parseAddress(address);
+    return parsed !== undefined && isIn(parsed, trusted);
+  };
+}
+
 /** A function that tells the client's address of a request; `trustedProxies` are addresses and networks. */
 export function addressReader(trustedProxies: readonly string[] = []): (request: IncomingMessage) => string {
   const trusted = trustedProxies.map(parseNetwork);
-  const isTrusted = (address: Address): boolean => trusted.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits));
+  const isTrusted = (address: Address): boolean => isIn(address, trusted);
   return (request) => {
     let client = parseAddress(request.socket.remoteAddress ?? '');
     if (client === undefined) return 'unknown';

@@ -150,7 +150,11 @@ class ServiceAdapter extends FastifyAdapter {
     });
   }
 
-  /** @see the head of this file for 200 and `{}` */
+  // The head of this file says why 200 and `{}`.
+  override status(response: FastifyReply | ServerResponse, statusCode: number): unknown {
+    return super.status(response, statusCode === 201 ? 200 : statusCode) as unknown;
+  }
+
   override reply(response: FastifyReply | ServerResponse, body: unknown, statusCode?: number): FastifyReply {
     return super.reply(response, body === undefined ? {} : body, statusCode === 201 ? 200 : statusCode);
   }
@@ -159,7 +163,7 @@ class ServiceAdapter extends FastifyAdapter {
 let requestCount = 0;
 const processMark = randomBytes(6).toString('base64url');
 /** Ids of requests: unique, cheap, and no secret. */
-const nextRequestId = (): string => `${processMark}-${(requestCount++).toString(36)}`;
+export const nextRequestId = (): string => `${processMark}-${(requestCount++).toString(36)}`;
 
 /** The router cannot bear a throw: what is wrong with a query is remembered and thrown in the hook. */
 function parseQuery(text: string): Parameters {

@@ -4,6 +4,8 @@ export { assetCache, pagePolicy, plainErrorPage, publicCache, rateLimitHeaders }
 export type { ErrorPage, ErrorPageInput, RateLimitState } from './answers.ts';
 export { beginStream, clientAddress, createServiceApp, validationError } from './host.ts';
 export type { ServiceApp, ServiceAppOptions, UpgradeHandler } from './host.ts';
+export { createIngress, refuseUpgrade } from './ingress.ts';
+export type { Ingress, IngressOptions, IngressRoute, IngressService, Readiness } from './ingress.ts';
 export { accountPaging, idMax, linkHeader, parseId, parseLimit, parsePaging, statusPaging } from './link.ts';
 export type { LinkOptions, Paging, PagingLimits } from './link.ts';
 export { looseBoolean, looseInteger, looseList } from './parameters.ts';

@@ -27,7 +27,7 @@ export type Parameters = Record<string, unknown>;
 const malformed = (detail: string): AppError => new AppError('invalid', 'The request is malformed', { status: 400, detail });
 const notAllowed = (what: string): AppError => new AppError('invalid', `Validation failed: ${what}`);
 
-/** @throws {AppError} 400 malformed, 422 for text that cannot be stored or too much of it */
+/** @throws {AppError} 422 for text that is no text or too much of it */
 export function parseUrlEncoded(text: string): Parameters {
   const pairs: [string, string][] = [];
   for (const part of text.split('&', httpLimits.parametersMax + 1)) {
@@ -140,8 +140,8 @@ function listsOf(value: unknown): unknown {
 function decode(text: string): string {
   try {
     return decodeURIComponent(text.includes('+') ? text.replaceAll('+', ' ') : text);
-  } catch (error) {
-    throw new AppError('invalid', 'The request is malformed', { status: 400, detail: 'percent encoding', cause: error });
+  } catch {
+    throw notAllowed('a text is not valid Unicode');
   }
 }
 
