@@ -24,6 +24,10 @@ export class EntryStore {
   byObject(objectId: ObjectId): Promise<EntryRow | undefined> {
     return notYet();
   }
+  /** (Asked for by presenting notifications.) Like byObject, for many; unknown ones are missing. */
+  byObjects(objectIds: readonly ObjectId[]): Promise<Map<ObjectId, EntryRow>> {
+    return notYet();
+  }
   /** All versions of a post, oldest first. */
   versions(post: EntryRow): Promise<EntryVersion[]> {
     return notYet();

@@ -12,6 +12,14 @@ export class MicroblogStore {
   byHandle(domainId: DomainId, handle: string): Promise<Microblog | undefined> {
     return notYet();
   }
+  /** (Asked for by posts and presenting.) Confirmed handles of a domain, by handle; unknown ones are missing. Whatever their state. */
+  byHandles(domainId: DomainId, handles: readonly string[]): Promise<Map<string, Microblog>> {
+    return notYet();
+  }
+  /** (Asked for by presenting.) Like byAccountId, for many; unknown ones are missing. */
+  byAccountIds(ids: readonly PostId[]): Promise<Map<PostId, Microblog>> {
+    return notYet();
+  }
   byAccountId(id: PostId): Promise<Microblog | undefined> {
     return notYet();
   }
