@@ -21,7 +21,7 @@ export type Wire<T> = T extends string | number | boolean | null | undefined
       : T;
 
 export type Account = Wire<mastodon.v1.Account>;
-export type CredentialAccount = Wire<mastodon.v1.AccountCredentials>;
+export type CredentialAccount = Wire<mastodon.v1.CredentialAccount>;
 export type Status = Wire<mastodon.v1.Status>;
 export type StatusEdit = Wire<mastodon.v1.StatusEdit>;
 export type StatusSource = Wire<mastodon.v1.StatusSource>;
