@@ -9,7 +9,8 @@
  *   3. runs the task: start, build, lint, test or test:unit, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
- * failed; a program ended by a signal gives 128 + the signal's number, as a shell does.
+ * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
+ * because npm signals only the shell it starts, and a shell in between would die and leave the server behind.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,9 +20,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const windows = process.platform === 'win32';
 const binFolder = join(root, 'node_modules', '.bin');
-const node = join(root, 'node_modules', 'node', 'bin', windows ? 'node.exe' : 'node');
+const node = join(root, 'node_modules', 'node', 'bin', 'node');
 const stamp = join(root, 'node_modules', '.dmb-lock-sha256');
 
 /** Flags of the running server. A `--import` for telemetry belongs here. */
@@ -46,9 +46,9 @@ const environment = {
  * process stays until the program has ended. Ctrl-C at a terminal is the exception: the terminal itself sends it to
  * the whole process group, and a second copy would look like the impatient second Ctrl-C.
  */
-function run(command, args, { env = environment, stdio = 'inherit', shell = false } = {}) {
+function run(command, args, { env = environment, stdio = 'inherit' } = {}) {
   return new Promise((done) => {
-    const child = spawn(command, args, { cwd: root, env, stdio, shell });
+    const child = spawn(command, args, { cwd: root, env, stdio });
     const forward = (signal) => {
       if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
     };
@@ -77,7 +77,7 @@ async function install() {
   // part of every install (the compiler, Node and Postgres are such), whatever NODE_ENV says.
   const env = { ...process.env, PATH: outerPath.join(delimiter), npm_config_yes: 'true' };
   const args = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'];
-  const code = await run('npm', args, { env, stdio: ['ignore', 2, 2], shell: windows });
+  const code = await run('npm', args, { env, stdio: ['ignore', 2, 2] });
   if (code !== 0) return code;
   if (!existsSync(node)) {
     console.error('The package "node" left no binary: npm must be allowed to run install scripts (ignore-scripts=false).');
