@@ -8,3 +8,4 @@ export { insertOutbox, outboxDdl, outboxMigrations, relayCount, relayOf, type Ou
 export { describeUrl, roleOf, schemaOf } from './services.ts';
 export { statement, type Queryable, type Statement, type Transaction, type TransactionOptions } from './session.ts';
 export { json } from './values.ts';
+export { startEmbeddedPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './embedded/server.ts';

@@ -44,6 +44,8 @@ export const embeddedLimits = {
   initTimeoutMs: 120_000,
   /** From start to ready. Recovery after a crash reads the whole log since the last checkpoint. */
   readyTimeoutMs: 600_000,
+  /** A start that takes longer than this is told of. */
+  tellAfterMs: 5_000,
   /** How often the start is looked at. */
   readyPollMs: 20,
   /** Between SIGINT (end transactions, write a checkpoint) and SIGQUIT (leave at once, recover at the next start). */
