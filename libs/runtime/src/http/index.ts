@@ -10,3 +10,5 @@ export { accountPaging, idMax, linkHeader, parseId, parseLimit, parsePaging, sta
 export type { LinkOptions, Paging, PagingLimits } from './link.ts';
 export { looseBoolean, looseInteger, looseList } from './parameters.ts';
 export type { Parameters } from './parameters.ts';
+export { Authenticator, AuthGuard, CalledBy, hasScope, presentedToken, requestRate, routeOf } from './auth.ts';
+export type { AuthenticatorOptions, Caller, PersonCaller, RateLimiter } from './auth.ts';
