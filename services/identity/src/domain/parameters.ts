@@ -1,3 +1,4 @@
+/// <reference lib="es2024.string" />
 /**
  * Parameters, however a client sends them: JSON, a form, multipart or the query come as one plain
  * object. Clients send more than they should (junk, and junk twice), so what nobody asks for is not

@@ -1,3 +1,4 @@
+/// <reference lib="es2024.string" />
 /**
  * Passwords: argon2id, few at a time.
  *

@@ -1,0 +1,23 @@
+/** What identity is given by whoever runs it. */
+import type { EventLog } from '@dmb/event-log';
+import type { Databases } from '@dmb/postgres';
+import type { Domain } from '@dmb/protocol';
+import type { Calls, Logger } from '@dmb/runtime';
+import type { Limits, LiveEvents } from '@dmb/timelines';
+import type { IdentityConfig } from './config.ts';
+
+export interface IdentityContext {
+  readonly config: IdentityConfig;
+  /** Opened as the service `identity`. */
+  readonly databases: Databases;
+  /** Identity binds `identity.*` here and asks `microblog.*`. */
+  readonly calls: Calls;
+  readonly eventLog: Pick<EventLog, 'committed'>;
+  readonly limits: Pick<Limits, 'take'>;
+  /** Told of revoked tokens at once; without it open streams find out when they next look. */
+  readonly live?: Pick<LiveEvents, 'publish'>;
+  readonly logger: Logger;
+  readonly domain: Domain;
+  /** Without a slash at the end. */
+  readonly baseUrl: string;
+}
