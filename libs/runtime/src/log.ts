@@ -43,6 +43,15 @@ const bounds = { depthMax: 6, membersMax: 50, textLengthMax: 4_096 } as const;
 const secretName = /^(authorization|proxy-authorization|cookie|set-cookie|x-csrf-token)$|pass(word|wd|phrase)|secret|token|credential|private_?key|api_?key/i;
 const colours: Readonly<Record<LogLevel, string>> = { debug: '\u001B[2m', info: '\u001B[36m', warn: '\u001B[33m', error: '\u001B[31m' };
 
+/** Where lines go besides the stream, as already tidied values. */
+export type LogSink = (time: Date, level: LogLevel, name: string, message: string, fields: Readonly<Record<string, unknown>>) => void;
+let sink: LogSink | undefined;
+
+/** Sends every line to `next` as well: telemetry, while it is on. */
+export function setLogSink(next: LogSink | undefined): void {
+  sink = next;
+}
+
 /** A log that writes lines of at least `level` to `stream` (standard error). */
 export function createLogger(options: LoggerOptions): Logger {
   const { level = 'info', form = 'auto', stream = process.stderr, now = () => new Date() } = options;
@@ -53,7 +62,10 @@ export function createLogger(options: LoggerOptions): Logger {
     const at = (lineLevel: LogLevel) => {
       if (logLevels.indexOf(lineLevel) < least) return () => undefined;
       return (message: string, fields?: LogFields): void => {
-        stream.write(format(now(), lineLevel, name, message, { ...always, ...fields }));
+        const time = now();
+        const all = { ...always, ...fields };
+        stream.write(format(time, lineLevel, name, message, all));
+        sink?.(time, lineLevel, name, tidyText(message), tidy(all, 0) as Record<string, unknown>);
       };
     };
     return {
