@@ -119,14 +119,15 @@ CREATE TABLE entry (
   about int8,                                  -- edit, delete, unboost: number of the post in this log and epoch
   what text,                                   -- happenings: the closed table of libs/protocol
   listed boolean NOT NULL DEFAULT false,       -- a public post that public timelines and search may show
-  reply_to int8,                               -- id of the post replied to
-  reply_to_microblog uuid,
+  reply_to int8,                               -- id of the post replied to; of a happening: of the post that it shows
+  reply_to_microblog uuid,                     -- whose post that is; of a happening: the microblog that did it
   person_id uuid,                              -- the contributor who wrote it
   CONSTRAINT entry_key PRIMARY KEY (log_shard, log_id, epoch_no, number)
 );
 CREATE UNIQUE INDEX entry_id ON entry (log_shard, id) WHERE id IS NOT NULL;
-CREATE UNIQUE INDEX entry_object ON entry (log_shard, object_id, log_id, epoch_no) WHERE kind IN (1, 4);
-CREATE INDEX entry_post ON entry (log_shard, log_id, id) WHERE kind IN (1, 4) AND id IS NOT NULL;
+-- Of every kind: whoever lost the connection in a commit asks by object id whether it happened.
+CREATE UNIQUE INDEX entry_object ON entry (log_shard, object_id, log_id, epoch_no);
+CREATE INDEX entry_post ON entry (log_shard, log_id, id) INCLUDE (number) WHERE kind IN (1, 4) AND id IS NOT NULL;
 CREATE INDEX entry_about ON entry (log_shard, log_id, epoch_no, about) WHERE about IS NOT NULL;
 CREATE INDEX entry_happening ON entry (log_shard, log_id, id) WHERE kind = 9 AND id IS NOT NULL;
 CREATE INDEX entry_listed ON entry (id) WHERE listed;
@@ -135,7 +136,7 @@ CREATE INDEX entry_listed ON entry (id) WHERE listed;
 -- the log that a happening comes from (kept for ever: a replay doubles nothing).
 CREATE TABLE append_key (
   log_shard int2 NOT NULL,
-  scope uuid NOT NULL,
+  scope uuid NOT NULL,                         -- of the token or the log, or a hash of what is no uuid
   key text NOT NULL,
   log_id uuid NOT NULL,
   epoch_no int4 NOT NULL,
@@ -146,7 +147,8 @@ CREATE TABLE append_key (
 );
 CREATE INDEX append_key_expires ON append_key (expires) WHERE expires IS NOT NULL;
 
--- Head hashes, computed in order by our own consumer; checkpoints are signed over them.
+-- Head hashes of the logs that may leave the server, computed in order by our own consumer;
+-- checkpoints are signed over them.
 CREATE TABLE log_hash (
   log_shard int2 NOT NULL,
   log_id uuid NOT NULL,
@@ -174,7 +176,7 @@ CREATE TABLE grants (
   is_owner boolean NOT NULL DEFAULT false,     -- the implicit follow of one's own microblog: not shown, not counted
   from_number int8 NOT NULL DEFAULT 0,         -- sees entries from this number on (history: since-accept)
   id int8 NOT NULL,                            -- for paging lists and as the id of a follow request; rises
-  rev int8 NOT NULL DEFAULT 1,
+  rev int8 NOT NULL,                           -- number of the happening in the own log that made it so
   since timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT grants_key PRIMARY KEY (log_shard, log_id, reader_kind, reader_id)
 );
@@ -203,8 +205,8 @@ CREATE TABLE following (
   sees_followers boolean NOT NULL,             -- the followers log too
   shown text NOT NULL CHECK (shown IN ('everybody', 'followers', 'owner', 'none')),
   is_owner boolean NOT NULL DEFAULT false,
-  id int8 NOT NULL,                            -- for paging
-  rev int8 NOT NULL,                           -- of the grant; an older event changes nothing
+  id int8 NOT NULL,                            -- of the happening that made it so: for paging
+  rev int8 NOT NULL,                           -- its number in the own log; an older one changes nothing
   CONSTRAINT following_key PRIMARY KEY (person_shard, person_id, microblog_id)
 );
 CREATE INDEX following_page ON following (person_shard, person_id, id) WHERE state <> 'ended';
@@ -218,6 +220,7 @@ CREATE TABLE reply (
   CONSTRAINT reply_key PRIMARY KEY (log_shard, parent_id, child_id)
 );
 -- Followers, posts and last activity as everybody may count them: from the public log alone.
+-- followers changes with the grant, in one transaction; posts with our consumer's cursor, in one.
 CREATE TABLE statistics (
   log_shard int2 NOT NULL,
   microblog_id uuid NOT NULL,

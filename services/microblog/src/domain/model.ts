@@ -4,14 +4,12 @@
  * branded, times are Date (or Unix milliseconds where the name says so), absent values are null.
  */
 import type { Audience, LogRef, Role } from '@dmb/events';
-import type { DomainId, EntryKind, LogId, MicroblogId, ObjectId, PersonId, PostId } from '@dmb/protocol';
+import type { DomainId, EntryKind, EpochId, FacetAudience, LogId, MicroblogId, ObjectId, PersonId, PostId, Shown } from '@dmb/protocol';
 import type { Transaction } from '@dmb/postgres';
 
 export type Visibility = 'public' | 'unlisted' | 'private' | 'direct';
 /** Who may see a facet of a microblog. */
-export type AccessAudience = 'everybody' | 'signed-in' | 'followers' | 'contributors' | 'nobody';
-/** Who may know that a follow exists. */
-export type Shown = 'everybody' | 'followers' | 'owner' | 'none';
+export type AccessAudience = FacetAudience;
 export type GrantState = 'asked' | 'active' | 'ended';
 
 /** A microblog, without its logs. */
@@ -52,6 +50,8 @@ export interface ProfileField {
 /** One log of ours or a replica. `epochNo` is the current one. */
 export interface LogRow extends LogRef {
   readonly originLog: LogId;
+  /** Of the current epoch. */
+  readonly epoch: EpochId;
   readonly domainId: DomainId;
   readonly microblog: MicroblogId | null;
   readonly audience: Audience;
@@ -79,6 +79,7 @@ export interface Statistics {
  * It may be shown only if `body` is not null, `withheld` and `suspended` are false, and canSee agrees.
  */
 export interface EntryRow extends LogRef {
+  readonly epoch: EpochId;
   readonly number: bigint;
   readonly id: PostId;
   readonly kind: EntryKind;
@@ -94,7 +95,9 @@ export interface EntryRow extends LogRef {
   /** Happenings only. */
   readonly what: string | null;
   readonly listed: boolean;
+  /** The post replied to; of a happening: the post that it shows. */
   readonly replyTo: PostId | null;
+  /** Whose post that is; of a happening: the microblog that did it. */
   readonly replyToMicroblog: MicroblogId | null;
   /** The contributor who wrote it; private unless attributed. */
   readonly person: PersonId | null;

@@ -1,0 +1,419 @@
+/**
+ * A lane of the batcher: one connection, one batch at a time.
+ *
+ * While a batch is being committed, appends collect; when it is done, they are the next batch. There is no
+ * timer: alone, an append waits for nobody, and under load the batches grow by themselves. A lane is
+ * the only writer of this process for its logs; lanes of other processes may write the same logs at
+ * the same time, and then numbers decide:
+ *
+ *   number and id are drawn together, from the head that we believe in, anew at each attempt
+ *   won      after the commit: the head moves, the caller gets number and id
+ *   known    its key was used before: the caller gets what was made then
+ *   lost     another writer was first: nothing of that log was written; the head is read again, and
+ *            the row goes to the front of the queue
+ *
+ * What can go wrong, and what then is true:
+ *
+ *   a key or an id that somebody else committed meanwhile, a deadlock
+ *                        nothing was written; drawn and run again
+ *   any other error of a statement
+ *                        nothing was written; the batch is run in halves, until only the
+ *                        guilty row is left, which gets the error
+ *   no room, too slow    nothing was written; all rows of the batch get `unavailable`
+ *   the connection ends  nobody knows whether the commit happened. All heads are forgotten, a new
+ *                        connection is made, and the object ids are looked up: who is there is answered,
+ *                        who is not is appended again. Should the old commit come through after we
+ *                        looked, the unique object id refuses the second one, and we look again
+ *   this process dies    callers got no answer; what was committed is in the log and in the outbox
+ *
+ * A row with an effect is a batch of its own: BEGIN; the statement; if it won the effect's check, then its
+ * SQL; COMMIT. The entry holds the log from the statement on, so nothing that goes by the same log
+ * can come between check and commit. Lost: rolled back and run again.
+ *
+ * Bounded: the queue by rows and bytes (one more is refused at once), a row by its patience and by
+ * the number of clashes, a batch by rows and bytes, remembered heads by number.
+ */
+import { context, propagation, ROOT_CONTEXT, type Context } from '@opentelemetry/api';
+import { bytesToUuid, parseUuid, type IdSource, type LogId, type PostId } from '@dmb/protocol';
+import { DatabaseError, isConnectionLost, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, relayOf, statement, type Database, type DedicatedConnection, type Queryable } from '@dmb/postgres';
+import { AppError, sleep } from '@dmb/runtime';
+import { createHash } from 'node:crypto';
+import type { Appended, AppendRequest } from '../domain/model.ts';
+import { appendLimits } from '../limits.ts';
+import type { AppendMetrics } from '../metrics.ts';
+import { Heads, logKey, type Head, type Refusal } from './heads.ts';
+import { appendSql, toParameters, type AppendAnswer, type BatchRow } from './statement.ts';
+
+/** One append that waits for its commit. */
+interface Waiting {
+  readonly request: AppendRequest;
+  readonly scope: string | null;
+  readonly bytes: number;
+  readonly since: number;
+  readonly trace: Context;
+  clashes: number;
+  readonly resolve: (appended: Appended) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What a lane is made of. */
+export interface LaneOptions {
+  readonly database: Database;
+  readonly ids: IdSource;
+  readonly metrics: AppendMetrics;
+  /** Right after a commit: the outbox has rows in this relay. */
+  readonly committed: (relay: number) => void;
+  readonly now: () => number;
+}
+
+/** Kept on the connection for small batches; larger ones are planned for their size, or joins would be guessed for a few rows. */
+const keptAppend = statement(appendSql);
+
+/** The rows of the statement's transaction that did not win; thrown to roll it back. */
+class NotWon extends Error {
+  readonly answer: AppendAnswer | undefined;
+  constructor(answer: AppendAnswer | undefined) {
+    super('not won');
+    this.answer = answer;
+  }
+}
+
+export class Lane {
+  readonly #options: LaneOptions;
+  readonly #heads = new Heads();
+  readonly #stopping = new AbortController();
+  #queue: Waiting[] = [];
+  #queuedBytes = 0;
+  #running: Promise<void> | undefined;
+  #connection: DedicatedConnection | undefined;
+  #clockCheckedAt = Number.NEGATIVE_INFINITY;
+  #clockAheadMs = 0;
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+  }
+
+  /** Milliseconds by which our clock was ahead of the database's when it was compared last. */
+  get clockAheadMs(): number {
+    return this.#clockAheadMs;
+  }
+
+  /** Takes one in; resolves after its commit. */
+  append(request: AppendRequest): Promise<Appended> {
+    const bytes = request.envelope.length + request.body.length;
+    if (this.#stopping.signal.aborted) return Promise.reject(new AppError('unavailable', undefined, { detail: 'the lane is closed' }));
+    if (this.#queue.length >= appendLimits.queueRowsMax || this.#queuedBytes + bytes > appendLimits.queueBytesMax) {
+      this.#options.metrics.refused();
+      return Promise.reject(new AppError('unavailable', undefined, { detail: `${this.#queue.length} appends wait`, retryAfterSeconds: 1 }));
+    }
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ request, scope: scopeOf(request), bytes, since: this.#options.now(), trace: context.active(), clashes: 0, resolve, reject });
+      this.#queuedBytes += bytes;
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Lets what was taken in be committed, for a while, and closes the connection. */
+  async close(): Promise<void> {
+    const limit = new AbortController();
+    await Promise.race([this.#running, sleep(appendLimits.closeTimeoutMs, limit.signal)]);
+    limit.abort();
+    this.#stopping.abort();
+    for (const waiting of this.#takeAll()) waiting.reject(new AppError('unavailable', undefined, { detail: 'the lane was closed' }));
+    await this.#connection?.close();
+  }
+
+  async #run(): Promise<void> {
+    // Collects what the same turn of the event loop brings.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const batch = this.#take();
+      await context.with(batch[0]?.trace ?? ROOT_CONTEXT, () => this.#commit(batch));
+    }
+    this.#running = undefined;
+  }
+
+  #takeAll(): Waiting[] {
+    const all = this.#queue;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    return all;
+  }
+
+  /** The next batch: one with an effect alone, otherwise in order up to the bounds; a second row of the same key stays for the next. */
+  #take(): Waiting[] {
+    const [first] = this.#queue;
+    if (first?.request.effect !== undefined) {
+      this.#queue.shift();
+      this.#queuedBytes -= first.bytes;
+      return [first];
+    }
+    const batch: Waiting[] = [];
+    const held: Waiting[] = [];
+    const keys = new Set<string>();
+    let bytes = 0;
+    let looked = 0;
+    for (const waiting of this.#queue) {
+      if (batch.length >= appendLimits.batchRowsMax || waiting.request.effect !== undefined || (batch.length > 0 && bytes + waiting.bytes > appendLimits.batchBytesMax)) break;
+      looked += 1;
+      const key = waiting.request.key === undefined ? undefined : `${waiting.request.log.shard} ${waiting.scope} ${waiting.request.key.key}`;
+      if (key !== undefined && keys.has(key)) {
+        held.push(waiting);
+        continue;
+      }
+      if (key !== undefined) keys.add(key);
+      batch.push(waiting);
+      bytes += waiting.bytes;
+    }
+    this.#queue = [...held, ...this.#queue.slice(looked)];
+    this.#queuedBytes -= bytes;
+    return batch;
+  }
+
+  /** Brings a batch to its end: every row is answered, refused, or back at the front of the queue. */
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    let rows: readonly Waiting[] = batch;
+    try {
+      const connection = await this.#connect();
+      await this.#checkClock(connection);
+      rows = await this.#usable(batch, connection);
+      if (rows.length > 0) await this.#attempt(rows, connection);
+    } catch (error) {
+      await this.#failed(rows, error);
+    }
+  }
+
+  async #attempt(rows: readonly Waiting[], connection: DedicatedConnection): Promise<void> {
+    const drawn = await this.#draw(rows, connection);
+    if (drawn === undefined) return;
+    const headers: Record<string, string> = {};
+    propagation.inject(context.active(), headers);
+    const [first] = rows;
+    const started = performance.now();
+    const answers = first?.request.effect === undefined ? await runStatement(connection, drawn, headers) : [await this.#withEffect(connection, drawn, first.request.effect, headers)];
+    this.#options.metrics.committed(rows.length, performance.now() - started);
+    this.#settle(rows, answers);
+  }
+
+  /** BEGIN; the statement; check and effect if it won; COMMIT. What did not win is rolled back. */
+  async #withEffect(connection: DedicatedConnection, drawn: readonly BatchRow[], effect: NonNullable<AppendRequest['effect']>, headers: Readonly<Record<string, string>>): Promise<AppendAnswer | undefined> {
+    try {
+      return await connection.transaction(async (tx) => {
+        const [answer] = await runStatement(tx, drawn, headers);
+        const [row] = drawn;
+        if (answer?.how !== 'won' || row === undefined) throw new NotWon(answer);
+        await effect.check(tx);
+        await effect.apply(tx, toAppended(row.request, answer));
+        return answer;
+      });
+    } catch (error) {
+      if (error instanceof NotWon) return error.answer;
+      throw error;
+    }
+  }
+
+  /** Numbers from the heads, ids drawn with them; undefined when they cannot be drawn now: then the rows are back in the queue. */
+  async #draw(rows: readonly Waiting[], connection: DedicatedConnection): Promise<BatchRow[] | undefined> {
+    const heads = await this.#heads.of(rows.map(({ request }) => request.log), connection);
+    const lastId = new Map<string, PostId>();
+    const drawn: BatchRow[] = [];
+    for (const { request, scope } of rows) {
+      const key = logKey(request.log);
+      const head = heads.get(key);
+      if (head === undefined || typeof head === 'string') throw new AppError('bug', undefined, { detail: `no head of ${key}` });
+      const draw = this.#options.ids.draw(request.log.shard, lastId.get(key) ?? head.id, this.#options.now());
+      if (draw.outcome === 'ahead') {
+        await sleep(Math.min(draw.byMs, appendLimits.reconnectPauseMs), this.#stopping.signal);
+        this.#again(rows);
+        return undefined;
+      }
+      lastId.set(key, draw.id);
+      drawn.push({ request, scope, head, id: draw.id });
+    }
+    return drawn;
+  }
+
+  #settle(rows: readonly Waiting[], answers: readonly (AppendAnswer | undefined)[]): void {
+    const lost: Waiting[] = [];
+    const relays = new Set<number>();
+    for (const [index, waiting] of rows.entries()) {
+      const answer = answers[index];
+      const { request } = waiting;
+      if (answer === undefined || answer.how === 'lost') {
+        this.#heads.forget(request.log);
+        lost.push(waiting);
+        continue;
+      }
+      const appended = toAppended(request, answer);
+      if (answer.how === 'won') {
+        this.#heads.advance(request.log, appended.number, appended.id);
+        relays.add(relayOf(request.log.shard));
+      }
+      waiting.resolve(appended);
+    }
+    for (const relay of relays) this.#options.committed(relay);
+    if (lost.length > 0) {
+      this.#options.metrics.lost(lost.length);
+      this.#again(lost);
+    }
+  }
+
+  /** Back to the front of the queue, but for those who have waited too long: nothing of them was written. */
+  #again(rows: readonly Waiting[]): void {
+    const kept: Waiting[] = [];
+    for (const waiting of rows) {
+      if (this.#stopping.signal.aborted || this.#options.now() - waiting.since > appendLimits.patienceMs) {
+        waiting.reject(new AppError('unavailable', undefined, { detail: `not appended within ${appendLimits.patienceMs} ms`, retryAfterSeconds: 1 }));
+      } else {
+        kept.push(waiting);
+        this.#queuedBytes += waiting.bytes;
+      }
+    }
+    this.#queue = [...kept, ...this.#queue];
+  }
+
+  async #failed(rows: readonly Waiting[], error: unknown): Promise<void> {
+    if (isConnectionLost(error)) return await this.#afterLostConnection(rows, error);
+    if (isClash(error)) return await this.#afterClash(rows, error);
+    const hopeless = isDiskFull(error) || isTimeout(error) || (error instanceof AppError && !(error instanceof DatabaseError));
+    if (rows.length === 1 || hopeless) {
+      for (const { request, reject } of rows) {
+        this.#heads.forget(request.log);
+        reject(error);
+      }
+      return;
+    }
+    this.#options.metrics.bisected();
+    const half = Math.ceil(rows.length / 2);
+    await this.#commit(rows.slice(0, half));
+    await this.#commit(rows.slice(half));
+  }
+
+  /** Somebody else has a key, an id or an object id of ours: look for our objects, run the others again. */
+  async #afterClash(rows: readonly Waiting[], error: unknown): Promise<void> {
+    this.#options.metrics.clashed();
+    for (const { request } of rows) this.#heads.forget(request.log);
+    let left = rows;
+    if (isUniqueViolation(error, 'entry_object')) {
+      try {
+        left = await this.#answerCommitted(rows, await this.#connect());
+      } catch (again) {
+        return await this.#failed(rows, again);
+      }
+    }
+    const hopeless: Waiting[] = [];
+    const retried: Waiting[] = [];
+    for (const waiting of left) {
+      waiting.clashes += 1;
+      (waiting.clashes > appendLimits.clashesMax ? hopeless : retried).push(waiting);
+    }
+    for (const { reject } of hopeless) reject(error);
+    this.#again(retried);
+  }
+
+  /** The commit may have happened: who is there is answered, the others are appended again. */
+  async #afterLostConnection(rows: readonly Waiting[], cause: unknown): Promise<void> {
+    this.#options.metrics.connectionLost();
+    this.#dropConnection();
+    const deadline = this.#options.now() + appendLimits.patienceMs;
+    let error = cause;
+    while (this.#options.now() < deadline && !this.#stopping.signal.aborted) {
+      try {
+        this.#again(await this.#answerCommitted(rows, await this.#connect()));
+        return;
+      } catch (failure) {
+        error = failure;
+        this.#dropConnection();
+        await sleep(appendLimits.reconnectPauseMs, this.#stopping.signal);
+      }
+    }
+    for (const { reject } of rows) reject(new AppError('unavailable', undefined, { detail: 'the database is away; whether the entry was committed is not known', cause: error, retryAfterSeconds: 5 }));
+  }
+
+  /** Answers the rows whose objects are in their logs; gives back the others. */
+  async #answerCommitted(rows: readonly Waiting[], connection: DedicatedConnection): Promise<Waiting[]> {
+    const found = await connection.query<{ ord: number; number: bigint; id: PostId }>(
+      `SELECT t.ord::int4 AS ord, e.number, e.id FROM unnest($1::int2[], $2::uuid[], $3::uuid[], $4::int4[]) WITH ORDINALITY AS t(log_shard, object_id, log_id, epoch_no, ord)
+       JOIN entry e USING (log_shard, object_id, log_id, epoch_no)`,
+      [rows.map(({ request }) => request.log.shard), rows.map(({ request }) => request.objectId), rows.map(({ request }) => request.log.log), rows.map(({ request }) => request.log.epochNo)],
+    );
+    const answers = new Map(found.map(({ ord, number, id }) => [ord - 1, { number, id }]));
+    return rows.filter(({ request, resolve }, index) => {
+      const answer = answers.get(index);
+      if (answer === undefined) return true;
+      resolve({ ...request.log, how: 'appended', ...answer });
+      this.#options.committed(relayOf(request.log.shard));
+      return false;
+    });
+  }
+
+  /** Rows whose log takes entries; the others get their error. */
+  async #usable(rows: readonly Waiting[], connection: Queryable): Promise<Waiting[]> {
+    const heads = await this.#heads.of(rows.map(({ request }) => request.log), connection);
+    return rows.filter(({ request, reject }) => {
+      const head: Head | Refusal = heads.get(logKey(request.log)) ?? 'unknown';
+      if (typeof head !== 'string') return true;
+      reject(refusalError(head, request.log.log));
+      return false;
+    });
+  }
+
+  async #connect(): Promise<DedicatedConnection> {
+    if (this.#connection !== undefined && this.#connection.lost === undefined) return this.#connection;
+    this.#dropConnection();
+    this.#connection = await this.#options.database.dedicated(() => undefined);
+    return this.#connection;
+  }
+
+  #dropConnection(): void {
+    this.#heads.forgetAll();
+    this.#clockCheckedAt = Number.NEGATIVE_INFINITY;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    void connection?.close();
+  }
+
+  /** @throws AppError unavailable while our clock is too far ahead of the database's: ids would claim a time to come */
+  async #checkClock(connection: DedicatedConnection): Promise<void> {
+    const now = this.#options.now();
+    const isFine = this.#clockAheadMs <= appendLimits.clockAheadMsMax;
+    if (isFine && now - this.#clockCheckedAt < appendLimits.clockCheckMs && now >= this.#clockCheckedAt) return;
+    const [row] = await connection.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    this.#clockAheadMs = now - (row?.now.getTime() ?? now);
+    this.#clockCheckedAt = now;
+    if (this.#clockAheadMs > appendLimits.clockAheadMsMax) {
+      throw new AppError('unavailable', undefined, { detail: `the clock of this process is ${this.#clockAheadMs} ms ahead of the database's`, retryAfterSeconds: 5 });
+    }
+  }
+}
+
+async function runStatement(connection: Queryable, drawn: readonly BatchRow[], headers: Readonly<Record<string, string>>): Promise<AppendAnswer[]> {
+  return await connection.query<AppendAnswer>(drawn.length <= appendLimits.keptPlanRowsMax ? keptAppend : appendSql, toParameters(drawn, headers));
+}
+
+function toAppended(request: AppendRequest, { how, log, epoch_no, number, id }: AppendAnswer): Appended {
+  if (number === null || id === null) throw new AppError('bug', undefined, { detail: 'an append without number or id' });
+  return { how: how === 'known' ? 'known' : 'appended', shard: request.log.shard, log: log as LogId, epochNo: epoch_no, number, id: id as PostId };
+}
+
+/** Whether somebody else was first with a key, an id or an object id, or two sessions waited for each other. */
+function isClash(error: unknown): boolean {
+  return isTransactionConflict(error) || ['append_key_key', 'entry_id', 'entry_object', 'entry_key'].some((constraint) => isUniqueViolation(error, constraint));
+}
+
+function refusalError(refusal: Refusal, log: LogId): AppError {
+  switch (refusal) {
+    case 'unknown':
+      return new AppError('not-found', undefined, { detail: `no log ${log}` });
+    case 'closed':
+      return new AppError('gone', undefined, { detail: `the log ${log} takes no entries` });
+    case 'old-epoch':
+      return new AppError('conflict', undefined, { detail: `the log ${log} has a newer epoch` });
+  }
+}
+
+/** The scope of a key as uuid: itself, or a hash of what is none. */
+function scopeOf({ key }: AppendRequest): string | null {
+  if (key === undefined) return null;
+  return parseUuid(key.scope) ?? bytesToUuid(createHash('sha256').update(`append scope\0${key.scope}`).digest().subarray(0, 16));
+}
