@@ -183,6 +183,8 @@ export interface ProfileBody extends Salted {
   readonly summary?: string;
   /** Follow requests wait for approval. */
   readonly locked?: boolean;
+  /** It would like to be suggested to others. */
+  readonly discoverable?: boolean;
   readonly icon?: Attachment;
   readonly image?: Attachment;
   readonly attachment?: readonly ProfileField[];
@@ -364,7 +366,7 @@ const mention = object<Tag & { readonly href: string }>({
   name: (value) => (typeof value === 'string' && value.startsWith('@') && isFullHandle(value.slice(1)) ? undefined : 'is no mention'),
   href: uri,
 });
-const hashtag = object<Tag>({ type: typeName, name: matches(/^#[^\s#]{1,100}$/u, 'hashtag'), href: optional(uri) });
+const hashtag = object<Tag>({ type: typeName, name: matches(/^#[^\p{White_Space}#]{1,100}$/u, 'hashtag'), href: optional(uri) });
 const tag: Rule = (value) => {
   const type = isObject(value) ? value['type'] : undefined;
   return (type === 'Mention' ? mention : type === 'Hashtag' ? hashtag : anyTag)(value);
@@ -461,6 +463,7 @@ const RULES: Readonly<Record<EntryKind, Rule>> = {
     name,
     summary: optional(text),
     locked: optional(flag),
+    discoverable: optional(flag),
     icon: optional(attachment),
     image: optional(attachment),
     attachment: optional(list(profileField, 0, ATTACHMENTS_MAX)),

@@ -112,9 +112,10 @@ export function isHandle(name: string): boolean {
 
 /** Reads `@News@Example.org`, `news@example.org`, `@news` or `news`, in any case; undefined for anything else. */
 export function parseHandle(text: string): Handle | undefined {
-  const [, written, host] = /^@?([^@]+)(?:@([^@]+))?$/.exec(text) ?? [];
-  const name = written?.toLowerCase() ?? '';
-  if (!isHandle(name)) return undefined;
+  // ASCII before lower case: the Kelvin sign, for one, would become a k.
+  const [, written, host] = /^@?([A-Za-z0-9_]{1,30})(?:@([^@]+))?$/.exec(text) ?? [];
+  if (written === undefined) return undefined;
+  const name = written.toLowerCase();
   if (host === undefined) return { name, domain: undefined };
   const domain = normaliseDomain(host);
   return domain === undefined ? undefined : { name, domain };

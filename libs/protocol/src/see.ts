@@ -189,9 +189,9 @@ export interface EdgeSide {
 
 /**
  * Whether the viewer may see that one microblog follows another: the follower, the followed and the list must all
- * allow it. The follower shows it to `everybody`; to their own `followers`; to the `owner`, which is
- * who decides about the followed microblog's followers: its owner and editors; or to `none`. Each includes
- * those before it in need to know: the follower's owner always, the followed's owner and editors unless `none`.
+ * allow it. `shown` is the follower's word: `everybody`; the `followers` of the microblog shown as the follower; the
+ * `owner`, which stands for those who decide about the followed microblog's followers, its owner and editors; `none`.
+ * Whatever it says, the follower's owner sees the edge; and unless it says `none`, those who decide do.
  */
 export function edgeVisible(viewer: Viewer, edge: Edge): boolean {
   const { follower, followed, list } = edge;
