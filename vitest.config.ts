@@ -3,6 +3,19 @@ import { defineConfig } from 'vitest/config';
 /** Workspaces are tested from their sources, so that no build stands between an edit and a test. */
 const conditions = ['source'];
 
+/** Real engines, one Postgres for all; see libs/testing/src/engines.ts. */
+const integration = {
+  include: ['{libs,services}/*/test/**/*.int.test.ts'],
+  globalSetup: ['libs/testing/src/engines-setup.ts'],
+  pool: 'forks' as const,
+  isolate: true,
+  maxWorkers: 2,
+  // Projects with different maxWorkers cannot run at the same time: after the unit tests.
+  sequence: { groupOrder: 1 },
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
@@ -20,17 +33,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: {
-          name: 'int',
-          include: ['{libs,services}/*/test/**/*.int.test.ts'],
-          pool: 'forks',
-          isolate: true,
-          maxWorkers: 2,
-          // Projects with different maxWorkers cannot run at the same time: after the unit tests.
-          sequence: { groupOrder: 1 },
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-        },
+        test: { ...integration, name: 'int' },
+      },
+      {
+        // The same files with two databases: what crosses shards by accident fails here.
+        extends: true,
+        test: { ...integration, name: 'int-2db', exclude: ['**/node_modules/**', '**/*.once.int.test.ts'] },
       },
     ],
   },

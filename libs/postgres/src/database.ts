@@ -172,6 +172,7 @@ export class PooledDatabase implements Database {
   readonly #pool: pg.Pool;
   readonly #clients = new Set<pg.PoolClient>();
   readonly #dedicated = new Set<DedicatedConnection>();
+  #closed: Promise<void> | undefined;
 
   constructor(index: number, connect: ConnectOptions, connectionsMax: number) {
     this.index = index;
@@ -227,8 +228,13 @@ export class PooledDatabase implements Database {
     return { open: totalCount, idle: idleCount, waiting: waitingCount, dedicated: this.#dedicated.size };
   }
 
-  /** Waits for running statements, not for ever, then closes every connection. */
-  async close(): Promise<void> {
+  /** Waits for running statements, not for ever, then closes every connection. Again is the same. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await Promise.all([...this.#dedicated].map((connection) => connection.close()));
     const cut = setTimeout(() => {
       for (const client of this.#clients) void (client as pg.PoolClient & pg.Client).end().catch(() => undefined);

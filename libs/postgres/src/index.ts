@@ -5,7 +5,8 @@ export { openInstallation, planShards, shardCount, type Installation, type Shard
 export { databaseLimits, embeddedLimits, migrationLimits, outboxLimits } from './limits.ts';
 export { loadMigrations, migrate, type MigrateOptions, type Migration } from './migrations.ts';
 export { insertOutbox, outboxDdl, outboxMigrations, relayCount, relayOf, type OutboxEvents } from './outbox.ts';
+export { createDatabase, dropDatabase } from './server-databases.ts';
 export { describeUrl, roleOf, schemaOf } from './services.ts';
 export { statement, type Queryable, type Statement, type Transaction, type TransactionOptions } from './session.ts';
 export { json } from './values.ts';
-export { startEmbeddedPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './embedded/server.ts';
+export { startEmbeddedPostgres, stopLeftPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './embedded/server.ts';

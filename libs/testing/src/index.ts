@@ -1,1 +1,2 @@
-export {};
+export { createTestDatabases, startTestPostgres } from './engines.ts';
+export type { TestDatabases, TestDatabasesOptions } from './engines.ts';

@@ -80,6 +80,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return server;
 }
 
+/**
+ * Stops the Postgres that a killed program has left in a data folder, if one runs there.
+ * @throws {StartError} if a living program uses it
+ */
+export async function stopLeftPostgres(dataDir: string): Promise<void> {
+  for (const name of readdirSync(dataDir).filter((each) => /^\d+$/.test(each))) await freeCluster(join(dataDir, name), () => undefined);
+}
+
 function makeFolder(path: string): string {
   try {
     mkdirSync(dirname(resolve(path)), { recursive: true });
