@@ -1,0 +1,118 @@
+/** Table `follower`: the local readers of each log, written from own logs and walked through to deliver. */
+import type { LogRef } from '@dmb/events';
+import { statement, type Databases, type Transaction } from '@dmb/postgres';
+import type { LogId, PersonId } from '@dmb/protocol';
+import type { Reader } from '@dmb/timelines';
+import type { FollowerChange, LogReaders } from '../domain/plan.ts';
+import { fanOutLimits } from '../limits.ts';
+import { keyOf } from './progress.ts';
+
+/** A place in the order (person_shard, person_id). */
+export interface After {
+  readonly shard: number;
+  readonly person: PersonId;
+}
+
+/** Width of a reader in an aggregated text: 4 digits of the shard and the id. One long text is read several times as fast as as many rows. */
+const width = 40;
+const readerText = `lpad(person_shard::text, 4, '0') || person_id::text`;
+
+const audienceSql = statement(`
+  SELECT t.ord::int4 AS ord, f.readers, f.count::int4 AS count
+  FROM unnest($1::int2[], $2::uuid[]) WITH ORDINALITY AS t(log_shard, log_id, ord)
+  CROSS JOIN LATERAL (
+    SELECT string_agg(${readerText}, '') AS readers, count(*) AS count
+    FROM (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3) AS some) AS f`);
+
+const sliceSql = statement(`
+  SELECT string_agg(${readerText}, '' ORDER BY person_shard, person_id) AS readers
+  FROM (
+    SELECT person_shard, person_id FROM follower
+    WHERE log_shard = $1 AND log_id = $2 AND (person_shard, person_id) > ($3, $4::uuid) AND person_shard <= $5
+    ORDER BY person_shard, person_id LIMIT $6) AS some`);
+
+const meetSql = statement(`INSERT INTO cursor (log_shard, log_id, epoch_no, number) VALUES ($1, $2, $3, $4) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`);
+const lockSql = statement(`
+  SELECT log_id AS log, epoch_no AS "epochNo", number FROM cursor
+  WHERE log_shard = $1 AND log_id = ANY ($2::uuid[]) ORDER BY log_shard, log_id, epoch_no FOR UPDATE`);
+const followSql = statement(`
+  INSERT INTO follower (log_shard, log_id, person_shard, person_id, via, own_number)
+  SELECT $1, t.* FROM unnest($2::uuid[], $3::int2[], $4::uuid[], $5::uuid[], $6::int8[]) AS t(log_id, person_shard, person_id, via, own_number)
+  ORDER BY 2, 3, 4
+  ON CONFLICT (log_shard, log_id, person_shard, person_id) DO UPDATE SET via = EXCLUDED.via, own_number = EXCLUDED.own_number`);
+const unfollowSql = statement(`
+  DELETE FROM follower f USING unnest($2::uuid[], $3::int2[], $4::uuid[]) AS t(log_id, person_shard, person_id)
+  WHERE f.log_shard = $1 AND (f.log_id, f.person_shard, f.person_id) = (t.log_id, t.person_shard, t.person_id)`);
+
+export class FollowerStore {
+  private readonly databases: Databases;
+  private readonly shardOf: (person: PersonId) => number;
+
+  constructor(databases: Databases, shardOf: (person: PersonId) => number) {
+    this.databases = databases;
+    this.shardOf = shardOf;
+  }
+
+  /** The readers of each log, or that they are many, by {@link keyOf}. */
+  async audiences(logs: readonly LogRef[]): Promise<Map<string, LogReaders>> {
+    const found = new Map<string, LogReaders>();
+    for (const [database, ofDatabase] of this.databases.group(logs, ({ shard }) => shard)) {
+      for (let from = 0; from < ofDatabase.length; from += fanOutLimits.audienceLogsPerQueryMax) {
+        const part = ofDatabase.slice(from, from + fanOutLimits.audienceLogsPerQueryMax);
+        const rows = await database.query<{ ord: number; readers: string | null; count: number }>(audienceSql, [
+          part.map(({ shard }) => shard),
+          part.map(({ log }) => log),
+          fanOutLimits.smallAudienceMax + 1,
+        ]);
+        for (const { ord, readers, count } of rows) {
+          const many = count > fanOutLimits.smallAudienceMax;
+          found.set(keyOf(part[ord - 1]!), many ? { size: 'large' } : { size: 'small', readers: readersIn(readers) });
+        }
+      }
+    }
+    return found;
+  }
+
+  /** The next readers of a log after a place, up to a shard of persons, in the order of the key. */
+  async slice(log: { readonly shard: number; readonly log: LogId }, after: After, toPersonShard: number, count: number): Promise<Reader[]> {
+    const [row] = await this.databases.at(log.shard).query<{ readers: string | null }>(sliceSql, [log.shard, log.log, after.shard, after.person, toPersonShard, count]);
+    return readersIn(row?.readers ?? null);
+  }
+
+  /**
+   * Applies what happenings of an own log say, under the lock of the cursors of the logs concerned: a
+   * handler that moves one of them has read its followers either before or after, never halfway.
+   * @returns false if the own log's cursor is above `cursor` by now: somebody else applied this
+   */
+  async apply(ownLog: LogRef, cursor: bigint, changes: readonly FollowerChange[]): Promise<boolean> {
+    return await this.databases.at(ownLog.shard).transaction(async (tx) => {
+      await tx.execute(meetSql, [ownLog.shard, ownLog.log, ownLog.epochNo, cursor]);
+      const logs = [ownLog.log, ...new Set(changes.map(({ log }) => log))];
+      const locked = await tx.query<{ log: LogId; epochNo: number; number: bigint }>(lockSql, [ownLog.shard, logs]);
+      const own = locked.find(({ log, epochNo }) => log === ownLog.log && epochNo === ownLog.epochNo);
+      if (own === undefined || own.number > cursor) return false;
+      await this.write(tx, ownLog.shard, changes);
+      return true;
+    });
+  }
+
+  private async write(tx: Transaction, logShard: number, changes: readonly FollowerChange[]): Promise<void> {
+    // The last word about each reader counts.
+    const last = new Map(changes.map((change) => [`${change.log}:${change.person}`, change]));
+    const columns = (some: readonly FollowerChange[]) => [some.map(({ log }) => log), some.map(({ person }) => this.shardOf(person)), some.map(({ person }) => person)];
+    const reading = [...last.values()].filter(({ reads }) => reads);
+    const ended = [...last.values()].filter(({ reads }) => !reads);
+    if (reading.length > 0) await tx.execute(followSql, [logShard, ...columns(reading), reading.map(({ via }) => via), reading.map(({ ownNumber }) => ownNumber)]);
+    if (ended.length > 0) await tx.execute(unfollowSql, [logShard, ...columns(ended)]);
+  }
+}
+
+function readersIn(text: string | null): Reader[] {
+  if (text === null) return [];
+  const readers = new Array<Reader>(text.length / width);
+  for (let index = 0; index < readers.length; index++) {
+    const at = index * width;
+    readers[index] = { shard: Number(text.slice(at, at + 4)), person: text.slice(at + 4, at + width) as PersonId };
+  }
+  return readers;
+}
