@@ -53,7 +53,6 @@ export interface Consent {
 
 /** Where a code stands when it is brought back. */
 export interface StoredCode extends Consent {
-  readonly appId: Uuid<'app'>;
   readonly redirectUri: string;
   readonly codeChallenge: string | null;
   readonly isExpired: boolean;
@@ -129,19 +128,19 @@ export class Tokens {
     return secret;
   }
 
-  /** Gives a token for a code, once. `check` says why it must not, if so; the code then stays as it was. */
-  async exchange({ shard, hash }: SecretKey, check: (code: StoredCode) => string | undefined): Promise<Exchange> {
+  /** Gives an app a token for its code, once. `check` says why it must not, if so; the code then stays as it was. */
+  async exchange({ shard, hash }: SecretKey, appId: Uuid<'app'>, check: (code: StoredCode) => string | undefined): Promise<Exchange> {
     return await this.#databases.at(shard).transaction(async (tx): Promise<Exchange> => {
       const [row] = await tx.query<{
         person_id: PersonId; microblog_id: MicroblogId; app_id: Uuid<'app'>; scopes: string; redirect_uri: string; code_challenge: string | null; expired: boolean; used: boolean;
       }>(takeCode, [shard, hash]);
-      if (row === undefined) return { outcome: 'unknown' };
+      if (row?.app_id !== appId) return { outcome: 'unknown' };
       if (row.used) {
         await tx.execute('DELETE FROM token WHERE person_shard = $1 AND code_hash = $2', [shard, hash]);
         return { outcome: 'reused' };
       }
       const consent = { person: row.person_id, microblog: row.microblog_id, scopes: words(row.scopes) };
-      const reason = check({ ...consent, appId: row.app_id, redirectUri: row.redirect_uri, codeChallenge: row.code_challenge, isExpired: row.expired });
+      const reason = check({ ...consent, redirectUri: row.redirect_uri, codeChallenge: row.code_challenge, isExpired: row.expired });
       if (reason !== undefined) return { outcome: 'refused', reason };
       await tx.execute('UPDATE code SET used = now() WHERE person_shard = $1 AND code_hash = $2', [shard, hash]);
       return { outcome: 'issued', token: await this.#putToken(tx, shard, row.app_id, consent, hash) };
