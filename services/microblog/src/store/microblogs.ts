@@ -131,6 +131,19 @@ export class MicroblogStore {
     return row === undefined ? undefined : toMicroblog(row);
   }
 
+  /** By their ids in the client API; unknown ones are missing. */
+  async byAccountIds(ids: readonly PostId[]): Promise<Map<PostId, Microblog>> {
+    const found = new Map<PostId, Microblog>();
+    for (const [database, group] of this.#databases.group([...new Set(ids)], postIdShard)) {
+      const rows = await database.query<MicroblogRow>(
+        `SELECT ${microblogColumns} FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, account_id) JOIN microblog m USING (log_shard, account_id)`,
+        [group.map(postIdShard), group],
+      );
+      for (const row of rows) found.set(row.account_id, toMicroblog(row));
+    }
+    return found;
+  }
+
   async byId(id: MicroblogId): Promise<Microblog | undefined> {
     return (await this.many([id])).get(id);
   }

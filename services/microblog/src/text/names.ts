@@ -17,8 +17,3 @@ const looseJoiner = /(?<!\p{Extended_Pictographic}\ufe0f?\p{Emoji_Modifier}?)\u2
 export function cleanName(text: string): string {
   return text.replace(/[\t\n\r]/g, ' ').replace(invisible, '').replace(looseJoiner, '').replace(/\s+/gu, ' ').trim();
 }
-
-/** Whether a text can be stored and sent at all: no NUL, no half of a surrogate pair. */
-export function isStorable(text: string): boolean {
-  return !text.includes('\0') && text.isWellFormed();
-}

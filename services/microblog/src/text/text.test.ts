@@ -3,7 +3,7 @@ import sanitizeHtml from 'sanitize-html';
 import { describe, expect, test } from 'vitest';
 import { countCharacters } from './count.ts';
 import { escapeText, renderLine, renderText, trim, type HtmlOptions } from './html.ts';
-import { cleanName, isStorable } from './names.ts';
+import { cleanName } from './names.ts';
 import { hashtagsOf, mentionsOf, parseSegments } from './segments.ts';
 
 const known = new Map([
@@ -158,12 +158,6 @@ describe('names', () => {
     ['<script>', '<script>'],
   ])('%j is shown as %j', (text, expected) => {
     expect(cleanName(text)).toBe(expected);
-  });
-
-  test('NUL and halves of characters cannot be stored', () => {
-    expect(isStorable('a\0')).toBe(false);
-    expect(isStorable('\ud83d')).toBe(false);
-    expect(isStorable('\ud83d\ude00')).toBe(true);
   });
 });
 
