@@ -2,10 +2,10 @@
  * Domains, handles, and the addresses made of them.
  *
  * A domain is a party: handles, grants, keys and policies belong to one. Its name is compared, hashed and
- * signed byte by byte, so there is one spelling of it: A-labels (UTS #46 as browsers apply it, non-transitional), lower
- * case, no trailing dot, and a port only where it is not the usual one. Everything that comes from a
- * person, a configuration or another server goes through `normaliseDomain` before it is used; after that,
- * equal names are equal strings.
+ * signed byte by byte, so there is one spelling of it: A-labels (UTS #46 as browsers apply it,
+ * non-transitional), lower case, no trailing dot, and a port only where it is not the usual one. Everything
+ * that comes from a person, a configuration or another server goes through `normaliseDomain` before it is
+ * used; after that, equal names are equal strings.
  *
  * `domainToASCII` of Node is a part of its URL parser and therefore forgiving: it decodes percent signs,
  * drops tabs, cuts at a slash, reads `0x7f.1` as 127.0.0.1 and lets false A-labels pass. What it could
@@ -56,7 +56,8 @@ function normaliseName(text: string): string | undefined {
   const labels = name.split('.');
   if (!labels.every((label) => LABEL.test(label))) return undefined;
   const last = labels.at(-1) ?? '';
-  // A URL parser takes a name whose last label is a number (also 0x…) for an IPv4 address; no top-level domain begins with a digit.
+  // A URL parser takes a name whose last label is a number (also 0x…) for an IPv4 address; no top-level
+  // domain begins with a digit.
   if (/^[0-9]/.test(last) || (labels.length === 1 && last !== 'localhost')) return undefined;
   return hasFalseALabel(name) ? undefined : name;
 }

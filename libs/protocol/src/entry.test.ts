@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fromHex, readVectors, seed, toHex } from '../test/vectors.ts';
-import { BODY_BYTES_MAX, parseBody } from './body.ts';
-import { createEntry, decodeEntry, ENTRY_BYTES_MAX, encodeEntry } from './entry.ts';
+import { BODY_BYTES_MAX } from './body.ts';
+import { parseBody } from './body-codec.ts';
+import { ENTRY_BYTES_MAX, createEntry, decodeEntry, encodeEntry } from './entry.ts';
 import { type EntryKind, ENVELOPE_BYTES_MAX, decodeEnvelope, encodeEnvelope } from './envelope.ts';
 import { newObjectId } from './ids.ts';
 

@@ -6,12 +6,13 @@
  * may not have; the envelope remains, and with it the number and the head hash.
  *
  * Reading checks in this order: the frame, the envelope, the body's hash against field 4. What the body
- * says is a question of its own (body.ts): a body of the right hash that makes no sense takes its number in
+ * says is a question of its own (body-codec.ts): a body of the right hash that makes no sense takes its number in
  * the log and has no effect, for refusing it would stop the log.
  *
  * The frame is read by hand: it is three heads, and a page of entries is read without copying a body.
  */
-import { BODY_BYTES_MAX, type BodyOf, type NewBody, encodeBody } from './body.ts';
+import { type BodyOf, type NewBody, BODY_BYTES_MAX } from './body.ts';
+import { encodeBody } from './body-codec.ts';
 import { byteStringHead, readByteString, sameBytes } from './cbor.ts';
 import { type DecodedEnvelope, type EntryKind, ENVELOPE_BYTES_MAX, bodyHash, decodeEnvelope, encodeEnvelope } from './envelope.ts';
 import { type ObjectId } from './ids.ts';

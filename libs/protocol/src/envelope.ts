@@ -4,11 +4,12 @@
  * An entry is an envelope and a body. The body says everything and can be erased; the envelope says only
  * what a log needs to stay whole after that, and names nobody: no person, handle, address or target.
  *
- *   { 1: kind, 2: object id (16 bytes), 3: claimed time, 4: SHA-256(body bytes), ? 5: [+ critical flag], * int => any }
+ *   { 1: kind, 2: object id (16 bytes), 3: claimed time, 4: SHA-256(body bytes),
+ *     ? 5: [+ critical flag], * int => any }
  *
- * Deterministic CBOR (cbor.ts), at most 1,024 bytes, 66 bytes as DMB/1 writes it. The bytes as they came are stored and hashed; nobody
- * encodes an envelope again. The claimed time is the origin's word, in milliseconds since 2000-01-01; a
- * reader clamps it before showing it.
+ * Deterministic CBOR (cbor.ts), at most 1,024 bytes; as DMB/1 writes it, 66. The bytes as they came are
+ * stored and hashed; nobody encodes an envelope again. The claimed time is the origin's word, in
+ * milliseconds since 2000-01-01; a reader clamps it before showing it.
  *
  * How it can grow, without a server in the middle to tell all others:
  *

@@ -9,9 +9,9 @@
  * for one; whoever sees the entries in order computes it. A server signs (log, epoch, n, Hₙ) as a
  * checkpoint; two signed checkpoints of one (log, epoch, n) that differ prove that it told two stories.
  *
- * An epoch that forks from another at number n begins with the number n + 1 and with a chain of its own: the value before
- * its first entry is H₀ of *its* id. What ties it to the epoch before is the signed descriptor, which holds
- * the older epoch's Hₙ.
+ * An epoch that forks from another at number n begins with the number n + 1 and with a chain of its own:
+ * the value before its first entry is H₀ of *its* id. What ties it to the epoch before is the signed
+ * descriptor, which holds the older epoch's Hₙ.
  */
 import { hash } from 'node:crypto';
 import { envelopeHash } from './envelope.ts';

@@ -5,8 +5,8 @@
  * the last one, others take the first; a half surrogate survives here and is replaced elsewhere. The bytes
  * are hashed and two servers must see the same in them, so such texts are refused.
  *
- * A doubled name leaves no trace in the parsed value, but it can be counted: outside of strings, JSON has one colon for
- * each member. More colons than members mean that a name stood twice.
+ * A doubled name leaves no trace in the parsed value, but it can be counted: outside of strings, JSON has
+ * one colon for each member. More colons than members mean that a name stood twice.
  */
 
 /** An object as JSON has it. */

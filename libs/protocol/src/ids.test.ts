@@ -1,6 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { readVectors, fromHex, toHex } from '../test/vectors.ts';
-import { type ObjectId, bytesToUuid, formatObjectId, newId, newObjectId, objectIdShard, parseObjectId, parseUuid, uuidToBytes } from './ids.ts';
+import {
+  type ObjectId,
+  bytesToUuid,
+  formatObjectId,
+  newEpochId,
+  newId,
+  newLogId,
+  newMicroblogId,
+  newObjectId,
+  newPersonId,
+  objectIdShard,
+  parseObjectId,
+  parseUuid,
+  uuidToBytes,
+} from './ids.ts';
 
 const vectors = readVectors<{
   readonly ids: readonly { readonly id: string; readonly bytes: string }[];
@@ -31,10 +45,10 @@ describe('ids', () => {
   });
 
   // A library's UUID (version 4) would pass every other test and lose 6 of the bits.
-  it('draws all 128 bits at random', () => {
+  it.each([newId, newPersonId, newMicroblogId, newLogId, newEpochId])('draws all 128 bits at random ($name)', (draw) => {
     const seen = { set: new Uint8Array(16), clear: new Uint8Array(16) };
     for (let i = 0; i < 200; i += 1) {
-      for (const [at, byte] of uuidToBytes(newId()).entries()) {
+      for (const [at, byte] of uuidToBytes(draw()).entries()) {
         seen.set[at] = (seen.set[at] ?? 0) | byte;
         seen.clear[at] = (seen.clear[at] ?? 0) | ~byte;
       }

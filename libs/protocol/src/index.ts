@@ -78,12 +78,13 @@ export {
   type MicroblogRef,
   type MovedBody,
   type NewBody,
-  type ParsedBody,
   type PostBody,
   type PostRef,
   type ProfileBody,
   type ProfileField,
+  type Salted,
   type Tag,
+  type TextBody,
   type UnboostBody,
   type What,
   ATTACHMENTS_MAX,
@@ -93,10 +94,8 @@ export {
   HAPPENINGS,
   NAME_BYTES_MAX,
   URI_CHARS_MAX,
-  encodeBody,
-  newSalt,
-  parseBody,
 } from './body.ts';
+export { type ParsedBody, encodeBody, newSalt, parseBody } from './body-codec.ts';
 export { type DecodedEntry, type Entry, type NewEntry, ENTRY_BYTES_MAX, createEntry, decodeEntry, encodeEntry } from './entry.ts';
 export { ENTRY_NUMBER_MAX, firstHeadHash, nextHeadHash } from './head-hash.ts';
 export {

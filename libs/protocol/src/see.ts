@@ -6,8 +6,8 @@
  * caller knows: who looks, at what, and how the two stand to each other. It does no I/O and keeps nothing, so
  * that it can be tested as a table and asked again for each entry, when hydrating and when streaming.
  *
- * The answer is no unless a rule below says yes. What is unknown, forbidden and absent looks the same from outside; that
- * is the caller's part: a no is a 404.
+ * The answer is no unless a rule below says yes. What is unknown, forbidden and absent looks the same from
+ * outside; that is the caller's part: a no is a 404.
  *
  *   before all rules   withheld, suspended, or blocked by the microblog: no, whoever looks
  *

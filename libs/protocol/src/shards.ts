@@ -8,9 +8,10 @@
  *   shard of a key    first 10 bits of SHA-256('DMB/1 key' ‖ 0x00 ‖ UTF-8 of the key)
  *
  * Ids are hashed although most are random: domain ids and other servers' ids are not ours to trust, and
- * nobody who chooses ids should choose shards at no cost. Keys (handles, URIs, issuer and subject) have a prefix of
- * their own, so that no text can be mistaken for an id's bytes. A log's shard, `log_shard`, is the shard of its microblog's id, for all
- * logs of it; a mail log has no microblog and goes by its own id; rows of a person go by the person id.
+ * nobody who chooses ids should choose shards at no cost. Keys (handles, URIs, issuer and subject) have a
+ * prefix of their own, so that no text can be mistaken for an id's bytes. A log's shard, `log_shard`, is the
+ * shard of its microblog's id, for all logs of it; a mail log has no microblog and goes by its own id; rows
+ * of a person go by the person id.
  *
  * Nothing is cached: a one-shot hash of 16 bytes costs about a microsecond.
  */
