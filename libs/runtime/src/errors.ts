@@ -116,7 +116,7 @@ export class AppError extends Error {
 
   /** The error that the other side threw; anything malformed becomes a `bug` that says so. */
   static fromWire(wire: unknown): AppError {
-    if (typeof wire === 'object' && wire !== null && 'kind' in wire && typeof wire.kind === 'string' && wire.kind in meanings) {
+    if (typeof wire === 'object' && wire !== null && 'kind' in wire && typeof wire.kind === 'string' && Object.hasOwn(meanings, wire.kind)) {
       const { kind, message, ...options } = wire as WireError;
       return new AppError(kind, message, options);
     }
@@ -190,10 +190,11 @@ export function toAppError(error: unknown): AppError {
   }
   const detail = error.message;
   if (error.name === 'AbortError' || error.name === 'TimeoutError') return new AppError('unavailable', undefined, { detail, cause: error });
-  const code = fieldOf(error, 'code');
-  if (typeof code === 'string' && passing.has(code)) return new AppError('unavailable', undefined, { detail, cause: error });
   const status = statusOf(error);
-  if (status === undefined) return new AppError('bug', undefined, { detail, cause: error });
+  if (status === undefined) {
+    const code = fieldOf(error, 'code');
+    return new AppError(typeof code === 'string' && passing.has(code) ? 'unavailable' : 'bug', undefined, { detail, cause: error });
+  }
   const kind = kindOfStatus(status);
   return new AppError(kind, statusMessages[status], { detail, cause: error, status: kind === 'bug' ? 500 : status });
 }

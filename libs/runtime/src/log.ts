@@ -167,7 +167,7 @@ function tidyError(error: Error, depth: number): unknown {
 function tidyText(text: string): string {
   const cut = text.length > bounds.textLengthMax ? `${text.slice(0, bounds.textLengthMax)}…` : text;
   return cut
-    .replace(/([?&](?:access_token|token|code|client_secret|password)=)[^&#\s"]*/gi, '$1[hidden]')
+    .replace(/([?&]code=|\b(?:access_token|token|client_secret|code_verifier|password)=)[^&#\s"]*/gi, '$1[hidden]')
     .replace(/\b([a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"]*):[^\s/@"]+@/gi, '$1:[hidden]@')
     .replace(/\b(Bearer) [\w.~+/-]+=*/g, '$1 [hidden]');
 }

@@ -12,11 +12,12 @@
  * Nothing here listens to signals or ends the process: {@link stopTelemetry} is the last step of
  * stopping and sends what is left.
  */
+import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { logs, SeverityNumber } from '@opentelemetry/api';
+import { diag, DiagLogLevel, logs, SeverityNumber } from '@opentelemetry/api';
 import { readConfig, variable, type Environment } from './config.ts';
-import { setLogSink } from './log.ts';
+import { createLogger, setLogSink } from './log.ts';
 import { meter } from './metrics.ts';
 
 const endpoint = { type: 'string', pattern: /^https?:\/\/\S+$/, form: 'an http:// or https:// URL' } as const;
@@ -48,7 +49,7 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
   if (running !== undefined) return true;
   if (config.disabled || (config.endpoint ?? config.tracesEndpoint ?? config.metricsEndpoint) === undefined) return false;
 
-  const [{ NodeSDK }, { HttpInstrumentation }, { PgInstrumentation }, { UndiciInstrumentation }, core, { context }] = await Promise.all([
+  const [{ startNodeSdk }, { HttpInstrumentation }, { PgInstrumentation }, { UndiciInstrumentation }, core, { context }] = await Promise.all([
     import('@opentelemetry/sdk-node'),
     import('@opentelemetry/instrumentation-http'),
     import('@opentelemetry/instrumentation-pg'),
@@ -56,8 +57,11 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
     import('@opentelemetry/core'),
     import('@opentelemetry/api'),
   ]);
-  const sdk = new NodeSDK({
-    serviceName: config.serviceName,
+  // The detectors of processes and hosts would send the command line and names of machines along.
+  const sdk = startNodeSdk({
+    logLevel: 'none',
+    resourceDetectors: [],
+    resourceAttributes: { 'service.name': config.serviceName, 'service.instance.id': randomUUID() },
     instrumentations: [
       new HttpInstrumentation({
         ignoreIncomingRequestHook: (request) => request.url?.startsWith('/health/') ?? false,
@@ -68,7 +72,7 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
       new UndiciInstrumentation({ requireParentforSpans: true }),
     ],
   });
-  sdk.start();
+  tellProblems();
   const require = createRequire(import.meta.url);
   for (const name of tracedPackages) {
     try {
@@ -81,9 +85,9 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
   const stopMeasuring = measureProcess();
   running = {
     stop: async () => {
-      stopMeasuring();
       setLogSink(undefined);
       await sdk.shutdown();
+      stopMeasuring();
     },
     nameRoute: (route) => {
       const metadata = core.getRPCMetadata(context.active());
@@ -106,6 +110,19 @@ export async function stopTelemetry(timeoutMs = 3_000): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([stopped, new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
   clearTimeout(timer);
+}
+
+/** A receiver that cannot be reached is told of in our own log, at most once a minute. */
+function tellProblems(): void {
+  const logger = createLogger({ name: 'telemetry' });
+  let lastAt = 0;
+  const tell = (message: string): void => {
+    if (Date.now() - lastAt < 60_000) return;
+    lastAt = Date.now();
+    logger.warn('telemetry cannot be sent', { reason: message });
+  };
+  const quiet = (): void => undefined;
+  diag.setLogger({ error: tell, warn: quiet, info: quiet, debug: quiet, verbose: quiet }, { logLevel: DiagLogLevel.ERROR, suppressOverrideMessage: true });
 }
 
 const severities = { debug: SeverityNumber.DEBUG, info: SeverityNumber.INFO, warn: SeverityNumber.WARN, error: SeverityNumber.ERROR } as const;

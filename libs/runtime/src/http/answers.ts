@@ -19,7 +19,7 @@
  */
 import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
-import { AppError } from '../errors.ts';
+import { type AppError } from '../errors.ts';
 
 export type Family = 'client' | 'oauth' | 'protocol' | 'page';
 

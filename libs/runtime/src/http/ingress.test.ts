@@ -1,0 +1,219 @@
+import 'reflect-metadata';
+import { Controller, Get, Module, Post, Body } from '@nestjs/common';
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { type Duplex } from 'node:stream';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AppError, StartError } from '../errors.ts';
+import { silentLogger } from '../log.ts';
+import { knownHosts } from './address.ts';
+import { createServiceApp, type ServiceApp } from './host.ts';
+import { createIngress, refuseUpgrade, type Ingress, type IngressOptions, type IngressRoute, type IngressService } from './ingress.ts';
+
+@Controller()
+class OneController {
+  @Get('api/v1/one/:id')
+  one() {
+    return { service: 'one' };
+  }
+
+  @Post('api/v1/one')
+  async slow(@Body() body: { wait?: string }) {
+    await new Promise((resolve) => setTimeout(resolve, Number(body.wait ?? 0)));
+    return { done: true };
+  }
+}
+@Module({ controllers: [OneController] })
+class OneModule {}
+
+const routes: readonly IngressRoute[] = [
+  { method: 'GET', path: '/api/v1/one/:id', service: 'one' },
+  { method: 'POST', path: '/api/v1/one', service: 'one' },
+  { method: 'GET', path: '/api/v1/streaming', service: 'two', stream: true },
+  { method: 'GET', path: '/api/v1/elsewhere', service: 'three' },
+];
+
+let one: ServiceApp;
+let port = 0;
+let ready = true;
+const open: Ingress[] = [];
+
+async function start(options: Partial<IngressOptions> = {}): Promise<Ingress> {
+  const ingress = createIngress({
+    routes,
+    services: new Map<string, IngressService>([
+      ['one', one],
+      ['two', { handle: (_, response) => response.end('two'), upgrade: (request, socket: Duplex) => (request.url?.includes('good') ? socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n') : refuseUpgrade(socket, new AppError('unauthenticated'))) }],
+    ]),
+    host: '127.0.0.1',
+    port: 0,
+    https: false,
+    isKnownHost: knownHosts(() => ['localhost:8080'], () => port),
+    readiness: () => Promise.resolve({ ready, failing: ready ? [] : ['database'] }),
+    logger: silentLogger,
+    ...options,
+  });
+  open.push(ingress);
+  ({ port } = await ingress.listen());
+  return ingress;
+}
+
+/** Everything a server answers to these bytes until it closes the connection. */
+const exchange = (text: string, options: { readonly end?: boolean; readonly every?: { readonly ms: number; readonly text: string } } = {}): Promise<string> =>
+  new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write(text);
+      if (options.end === true) socket.end();
+    });
+    const drip = options.every && setInterval(() => socket.write(options.every?.text ?? ''), options.every.ms);
+    socket.on('data', (bytes: Buffer) => (answer += bytes.toString()));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearInterval(drip);
+      resolve(answer);
+    });
+  });
+const get = (target: string, headers = ''): Promise<string> => exchange(`GET ${target} HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n${headers}\r\n`);
+
+beforeAll(async () => {
+  one = await createServiceApp(OneModule, { name: 'one', logger: silentLogger, isKnownHost: () => true, https: false });
+});
+afterEach(async () => {
+  for (const ingress of open.splice(0)) await ingress.close(100);
+  ready = true;
+});
+afterAll(() => one.close());
+
+describe('dispatching', () => {
+  it('finds the service of a path, with and without a slash at the end, HEAD like GET, and the whole address', async () => {
+    await start();
+    expect(await get('/api/v1/one/7')).toMatch(/^HTTP\/1.1 200 .*\{"service":"one"\}$/s);
+    expect(await get('/api/v1/one/7/?x=1')).toMatch(/^HTTP\/1.1 200 /);
+    expect(await get('http://localhost:8080/api/v1/one/7')).toMatch(/^HTTP\/1.1 200 /);
+    expect(await exchange('HEAD /api/v1/one/7 HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1.1 200 .*\r\n\r\n$/s);
+    expect(await get('/api/v1/streaming')).toMatch(/two$/);
+  });
+
+  it('answers what no service answers as its path asks', async () => {
+    await start();
+    expect(await get('/api/v1/elsewhere')).toMatch(/404 Not Found.*access-control-allow-origin: \*.*\{"error":"Not found"\}$/s);
+    expect(await get('/nothing', 'Accept: text/html\r\n')).toMatch(/404 Not Found.*<h1>Not here<\/h1>/s);
+    expect(await exchange('OPTIONS * HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1.1 204 .*allow: GET/s);
+    expect(await exchange('OPTIONS /api/v1/one HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1.1 204 .*max-age: 7200/s);
+  });
+
+  it('knows its own names only', async () => {
+    await start();
+    const ask = (host: string) => exchange(`GET /nothing HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    for (const host of [`127.0.0.1:${port}`, `[::1]:${port}`, `localhost:${port}`, 'localhost:8080', 'LOCALHOST:8080']) expect(await ask(host)).toMatch(/^HTTP\/1.1 404 /);
+    for (const host of ['evil.example', '127.0.0.1', '127.0.0.1:1', `evil.localhost:${port}`]) expect(await ask(host)).toMatch(/^HTTP\/1.1 421 /);
+  });
+
+  it('tells whether it lives and whether it is ready, under any name', async () => {
+    await start();
+    expect(await exchange('GET /health/ready HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+    ready = false;
+    expect(await get('/health/ready')).toMatch(/^HTTP\/1.1 503 .*"failing":\["database"\]/s);
+    expect(await get('/health/live')).toMatch(/^HTTP\/1.1 200 /);
+  });
+});
+
+describe('upgrades', () => {
+  const upgrade = (target: string, headers = 'Upgrade: websocket\r\n', host = 'localhost:8080') =>
+    exchange(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\n${headers}\r\n`, { end: true });
+
+  it('go to the service of the path, which may refuse with JSON before any WebSocket exists', async () => {
+    await start();
+    expect(await upgrade('/api/v1/streaming?good')).toMatch(/^HTTP\/1.1 101 /);
+    expect(await upgrade('/api/v1/streaming/?bad')).toMatch(/^HTTP\/1.1 401 .*\{"error":"The access token is invalid"\}$/s);
+    expect(await upgrade('/api/v1/one/7')).toMatch(/^HTTP\/1.1 404 /);
+    expect(await upgrade('/api/v1/streaming?good', undefined, 'evil.example')).toMatch(/^HTTP\/1.1 421 /);
+  });
+
+  it('to anything but WebSocket are plain requests', async () => {
+    await start();
+    expect(await upgrade('/api/v1/one/7', 'Upgrade: h2c\r\n')).toMatch(/^HTTP\/1.1 200 /);
+  });
+});
+
+describe('strangers', () => {
+  it('get JSON for bytes that are no HTTP and for too many headers', async () => {
+    await start();
+    expect(await exchange('this is not HTTP\r\n\r\n')).toMatch(/^HTTP\/1.1 400 .*access-control-allow-origin: \*.*\{"error":"The request is malformed"\}$/s);
+    expect(await get('/api/v1/one/7', `X: ${'x'.repeat(9_000)}\r\n`)).toMatch(/^HTTP\/1.1 431 .*\{"error":/s);
+    expect(await exchange('POST /api/v1/one HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n')).toMatch(/^HTTP\/1.1 400 /);
+  });
+
+  it('who send headers or a body drop by drop, or nothing at all, are answered 408 and closed', async () => {
+    await start({ limits: { headersTimeoutMs: 200, requestTimeoutMs: 400, connectionsCheckMs: 50 } });
+    const [headers, body, nothing] = await Promise.all([
+      exchange('GET /api/v1/one/7 HTTP/1.1\r\n', { every: { ms: 40, text: 'X: y\r\n' } }),
+      exchange('POST /api/v1/one HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n', { every: { ms: 40, text: ' ' } }),
+      exchange(''),
+    ]);
+    for (const answer of [headers, body, nothing]) expect(answer).toMatch(/408/);
+  });
+
+  it('who send ten megabytes are told 413 before they are done', async () => {
+    await start();
+    const body = 'x'.repeat(10_000_000);
+    const status = await new Promise<number | undefined>((resolve) => {
+      const request = httpRequest({ port, path: '/api/v1/one', method: 'POST', headers: { host: 'localhost:8080', 'content-type': 'application/json' } }, (response) => {
+        resolve(response.statusCode);
+        response.resume();
+      });
+      request.on('error', () => undefined);
+      request.end(body);
+    });
+    expect(status).toBe(413);
+  });
+
+  it('have a bounded number of connections each', async () => {
+    const ingress = await start({ limits: { connectionsPerAddressMax: 3 } });
+    const sockets = Array.from({ length: 6 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+    await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length).toBe(3);
+    expect(ingress.connections).toBe(3);
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(() => ingress.connections).toBe(0);
+    expect(await get('/api/v1/one/7')).toMatch(/^HTTP\/1.1 200 /);
+  });
+});
+
+describe('listening and stopping', () => {
+  it('says in a sentence that a port is taken', async () => {
+    await start();
+    const second = createIngress({ routes: [], services: new Map(), host: '127.0.0.1', port, https: false, isKnownHost: () => true, readiness: () => Promise.resolve({ ready: true, failing: [] }), logger: silentLogger });
+    await expect(second.listen()).rejects.toThrow(StartError);
+    await expect(second.listen()).rejects.toThrow(`Port ${port} is already in use on 127.0.0.1`);
+  });
+
+  it('says in a sentence that a certificate is none', () => {
+    expect(() => createIngress({ routes: [], services: new Map(), host: '127.0.0.1', port: 0, tls: { cert: 'no', key: 'no' }, https: true, isKnownHost: () => true, readiness: () => Promise.resolve({ ready: true, failing: [] }), logger: silentLogger })).toThrow(StartError);
+  });
+
+  it('finishes requests in progress, closes idle connections at once and takes no new ones', async () => {
+    const ingress = await start();
+    const idle = connect(port, '127.0.0.1').on('error', () => undefined);
+    idle.write('GET /api/v1/one/7 HTTP/1.1\r\nHost: localhost:8080\r\n\r\n');
+    await new Promise((resolve) => idle.once('data', resolve));
+    const body = '{"wait":"300"}';
+    const slow = exchange(`POST /api/v1/one HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const begun = Date.now();
+    await ingress.close(5_000);
+    expect(Date.now() - begun).toBeLessThan(5_000);
+    expect(await slow).toMatch(/^HTTP\/1.1 200 .*\{"done":true\}/s);
+    await expect.poll(() => ingress.connections).toBe(0);
+    expect(await get('/api/v1/one/7')).toBe('');
+  });
+
+  it('cuts what does not end within the limit', async () => {
+    const ingress = await start();
+    const body = '{"wait":"60000"}';
+    const slow = exchange(`POST /api/v1/one HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await ingress.close(100);
+    expect(await slow).toBe('');
+  });
+});
