@@ -44,6 +44,8 @@ export const ages = {
   /** `identity.registration` counts persons at most this often. */
   registrationCacheMs: 30_000,
   housekeepingMs: hourMs,
+  /** After the start, so that starting is not slowed down. */
+  housekeepingFirstMs: minuteMs,
 } as const;
 
 /** Work with passwords: each hashing takes `memoryKiB` while it runs, so few run at once and few wait. */

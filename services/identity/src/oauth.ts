@@ -83,10 +83,10 @@ export class OAuth {
 
   /** `POST /oauth/revoke`: whatever it was, it is not valid afterwards; a token of another app stays. Never tells which. */
   async revoke(parameters: Parameters, authorization: string | undefined): Promise<Record<string, never>> {
-    const { app, isAuthenticated } = await this.#client(parameters, authorization).catch(nobody);
+    const client = await this.#client(parameters, authorization).catch(nobody);
     const key = secretKey(textOf(parameters, 'token'));
-    // Clients without a secret of their own cannot prove more than to have the token, which is enough to end it.
-    if (app !== undefined && key !== undefined && isAuthenticated !== false) await this.#options.tokens.revoke(key, app.appId);
+    // A client without a secret cannot prove more than to have the token, which is enough to end it.
+    if (client !== undefined && key !== undefined) await this.#options.tokens.revoke(key, client.app.appId);
     return {};
   }
 
@@ -96,7 +96,6 @@ export class OAuth {
     if (!baseUrl.startsWith('https://')) return null;
     return {
       issuer: baseUrl,
-      service_documentation: 'https://docs.joinmastodon.org/',
       authorization_endpoint: `${baseUrl}/oauth/authorize`,
       token_endpoint: `${baseUrl}/oauth/token`,
       app_registration_endpoint: `${baseUrl}/api/v1/apps`,
@@ -159,8 +158,8 @@ interface Client {
 }
 
 /** Revoking tells nobody why it did nothing, but lets through what is no matter of the client. */
-function nobody(error: unknown): { readonly app: undefined; readonly isAuthenticated: false } {
-  if (error instanceof AppError && error.kind === 'unauthenticated') return { app: undefined, isAuthenticated: false };
+function nobody(error: unknown): undefined {
+  if (error instanceof AppError && error.kind === 'unauthenticated') return undefined;
   throw error;
 }
 

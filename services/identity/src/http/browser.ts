@@ -31,6 +31,15 @@ export interface BrowserOptions {
   readonly baseUrl: string;
 }
 
+/** How a page is sent. */
+export interface SendOptions {
+  readonly status?: number;
+  /** The answer to its form is a redirect to a client, which `form-action` would block. */
+  readonly forClient?: boolean;
+  /** Part of the way that begins at a client: in a window that it opened, it still waits for what comes back. */
+  readonly inWindow?: boolean;
+}
+
 const formField = 'form';
 
 export class Browser {
@@ -92,7 +101,7 @@ export class Browser {
   }
 
   /** Sends a page, with the navigation that fits who looks. */
-  send(reply: FastifyReply, visit: Visit, page: Omit<Page, 'site' | 'nav' | 'navEnd'>, options: { readonly status?: number; readonly forClient?: boolean } = {}): void {
+  send(reply: FastifyReply, visit: Visit, page: Omit<Page, 'site' | 'nav' | 'navEnd'>, options: SendOptions = {}): void {
     const { session, formToken } = visit;
     const document = renderPage({
       hidden: true,
@@ -101,10 +110,8 @@ export class Browser {
       nav: session ? [{ href: '/settings', text: 'Settings' }] : [{ href: '/log-in', text: 'Log in' }],
       ...(session ? { navEnd: html`<form method="post" action="/log-out">${formTokenField(formToken)}<button type="submit">Log out</button></form>` } : {}),
     });
-    if (options.forClient) {
-      // The answer to this form is a redirect to the client, perhaps in a window that it opened.
-      reply.header('content-security-policy', pagePolicy({ formAction: false })).removeHeader('cross-origin-opener-policy');
-    }
+    if (options.forClient) reply.header('content-security-policy', pagePolicy({ formAction: false }));
+    if (options.inWindow) reply.removeHeader('cross-origin-opener-policy');
     void reply.code(options.status ?? 200).type('text/html; charset=utf-8').send(document);
   }
 

@@ -1,5 +1,5 @@
 /** Telling the others what happened to a person: the outbox row is part of the effect, everything here is only a hint after its commit. */
-import type { EventLog } from '@dmb/event-log';
+import { type EventLog, producerHeaders } from '@dmb/event-log';
 import type { PersonEvent } from '@dmb/events';
 import { relayOf } from '@dmb/postgres';
 import type { Logger } from '@dmb/runtime';
@@ -11,7 +11,7 @@ export class PersonEvents {
   readonly #logger: Logger;
   readonly #traceHeaders: () => Readonly<Record<string, string>>;
 
-  constructor(eventLog: Pick<EventLog, 'committed'>, live: Pick<LiveEvents, 'publish'> | undefined, logger: Logger, traceHeaders: () => Readonly<Record<string, string>> = () => ({})) {
+  constructor(eventLog: Pick<EventLog, 'committed'>, live: Pick<LiveEvents, 'publish'> | undefined, logger: Logger, traceHeaders: () => Readonly<Record<string, string>> = producerHeaders) {
     this.#eventLog = eventLog;
     this.#live = live;
     this.#logger = logger;
