@@ -122,7 +122,7 @@ function object<T>(shape: Shape<T>): Rule {
   return (value) => {
     if (!isObject(value)) return 'is no object';
     for (const [property, rule] of rules) {
-      const found = Object.hasOwn(value, property) ? value[property] : undefined;
+      const found = value[property];
       if (typeof rule !== 'function' && found === undefined) continue;
       const fault = found === undefined ? 'is missing' : (typeof rule === 'function' ? rule : rule.optional)(found);
       if (fault !== undefined) return `${property} ${fault}`;
