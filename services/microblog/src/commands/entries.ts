@@ -1,21 +1,88 @@
-/** Changing what was posted: edit and delete. */
-import type { BodyOf, NewBody } from '@dmb/protocol';
-import type { Actor, Appended, EntryRow } from '../domain/model.ts';
-
-const notYet = (): never => {
-  throw new Error('not written yet');
-};
+/**
+ * Changing what was posted: edit and delete, each an entry of the post's own log that names it.
+ *
+ * An edit carries the whole new text; readers of the store get the newest. A delete erases the bodies of
+ * the post and of its edits in the transaction of its entry, and with them who wrote it. Whether the post
+ * is still there, and whether the actor may, is looked at again under the log.
+ */
+import { ENTRY_KINDS, createEntry, newObjectId, type EditBody, type NewBody, type PersonId } from '@dmb/protocol';
+import type { Role } from '@dmb/events';
+import type { Transaction } from '@dmb/postgres';
+import { AppError } from '@dmb/runtime';
+import type { Appender } from '../append/appender.ts';
+import type { Actor, Appended, AppendRequest, EntryRow } from '../domain/model.ts';
+import { lockRole } from '../store/microblogs.ts';
 
 export class EntryCommands {
+  readonly #appender: Appender;
+  readonly #now: () => number;
+
+  constructor(appender: Appender, now: () => number = Date.now) {
+    this.#appender = appender;
+    this.#now = now;
+  }
+
   /**
    * Appends a new version of a post of the actor's microblog. Authors their own posts, editors and owners all.
    * @throws AppError not-found when it is not there (any more), forbidden when the role does not allow it
    */
-  edit(actor: Actor, post: EntryRow, body: NewBody<BodyOf<'edit'>>): Promise<Appended> {
-    return notYet();
+  async edit(actor: Actor, post: EntryRow, body: Omit<NewBody<EditBody>, 'about'>): Promise<Appended> {
+    const objectId = newObjectId(post.shard);
+    const entry = createEntry('edit', objectId, this.#now(), { ...body, about: post.objectId });
+    return await this.#append(actor, post, { ...entry, kind: 'edit', person: actor.person }, ['post'], async () => Promise.resolve());
   }
+
   /** Deletes a post: its bodies are erased in the same transaction. Same rule and errors. */
-  delete(actor: Actor, post: EntryRow): Promise<Appended> {
-    return notYet();
+  async delete(actor: Actor, post: EntryRow): Promise<Appended> {
+    const objectId = newObjectId(post.shard);
+    const entry = createEntry('delete', objectId, this.#now(), { about: post.objectId });
+    return await this.#append(actor, post, { ...entry, kind: 'delete' }, ['post', 'boost'], (tx) => eraseBodies(tx, post));
   }
+
+  async #append(
+    actor: Actor,
+    post: EntryRow,
+    entry: Pick<AppendRequest, 'kind' | 'envelope' | 'body' | 'objectId' | 'person'>,
+    kinds: readonly EntryRow['kind'][],
+    apply: (tx: Transaction) => Promise<void>,
+  ): Promise<Appended> {
+    const { microblog } = post;
+    if (microblog === null || microblog !== actor.microblog || !kinds.includes(post.kind)) throw new AppError('not-found');
+    return await this.#appender.append({
+      ...entry,
+      log: { shard: post.shard, log: post.log, epochNo: post.epochNo },
+      about: post.number,
+      effect: {
+        check: async (tx) => {
+          const written = await lockPost(tx, post);
+          const role = await lockRole(tx, actor.person, microblog);
+          if (!mayChange(role, actor.person, written)) throw new AppError('forbidden', 'You cannot change this post');
+        },
+        apply,
+      },
+    });
+  }
+}
+
+/** Who wrote a post that is still there. @throws AppError not-found */
+async function lockPost(tx: Transaction, post: EntryRow): Promise<PersonId | null> {
+  const [row] = await tx.query<{ person: PersonId | null; there: boolean }>(
+    'SELECT person_id AS person, body IS NOT NULL AS there FROM entry WHERE (log_shard, log_id, epoch_no, number) = ($1, $2, $3, $4) FOR UPDATE',
+    [post.shard, post.log, post.epochNo, post.number],
+  );
+  if (row?.there !== true) throw new AppError('not-found');
+  return row.person;
+}
+
+function mayChange(role: Role | undefined, person: PersonId, writtenBy: PersonId | null): boolean {
+  return role === 'owner' || role === 'editor' || (role === 'author' && writtenBy === person);
+}
+
+/** The bodies of a post and of its edits go, and everything beside them that names somebody. The id of the post replied to stays until our consumer has taken the reply out of its thread. */
+async function eraseBodies(tx: Transaction, post: EntryRow): Promise<void> {
+  await tx.execute(
+    `UPDATE entry SET body = NULL, listed = false, person_id = NULL, reply_to_microblog = NULL
+     WHERE log_shard = $1 AND log_id = $2 AND epoch_no = $3 AND (number = $4 OR about = $4) AND kind IN (${ENTRY_KINDS.post}, ${ENTRY_KINDS.edit}, ${ENTRY_KINDS.boost})`,
+    [post.shard, post.log, post.epochNo, post.number],
+  );
 }
