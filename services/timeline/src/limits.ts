@@ -1,0 +1,58 @@
+/** Every bound of timeline, with its unit in its name. */
+import { assertLimits } from '@dmb/runtime';
+
+/** Bounds of reading. */
+export const homeLimits = {
+  /** Ids asked of microblog at once. */
+  snapshotIdsMax: 800,
+  /** Rows looked at for one page once it has something to show; then `next` leads on. */
+  looksMax: 800,
+  /** Rows looked at while nothing at all survives: an empty page would end a client's reading. */
+  emptyLooksMax: 4_000,
+  /** Ids presented at once after the first part of a page. */
+  chunkMax: 200,
+  /** How many ids lie at most between `min_id` and the top (or `max_id`). */
+  ascentIdsMax: 40_000,
+  /** For how many tokens it is remembered whether they act as a group. */
+  kindsKnownMax: 20_000,
+} as const;
+
+/** Bounds of live streams. */
+export const streamLimits = {
+  /** Streams of the whole process. */
+  streamsMax: 9_000,
+  /** Bytes that wait for a reader before it is cut off. */
+  bufferBytesMax: 262_144,
+  /** One message of a client. */
+  messageBytesMax: 4_096,
+  /** Messages of a client between two looks at it. */
+  messagesPerLookMax: 50,
+  /** Between two looks at all streams: tokens, roles, slow readers. */
+  lookMs: 5_000,
+  /** Looks between two heartbeats: 15 s. */
+  looksPerHeartbeat: 3,
+  /** Looks after which what is followed is asked for again without any event: 60 s. */
+  looksPerRefresh: 12,
+  /** Looks in a row that may fail before a stream is closed because nobody can say whether it may go on. */
+  failedLooksMax: 6,
+  /** Heartbeats that a WebSocket may leave unanswered. */
+  missedPongsMax: 2,
+  /** Events that wait for one reader. */
+  pendingMax: 500,
+  /** Events of one reader that are presented at once. */
+  batchMax: 20,
+  /** Readers presented for at once. */
+  presentingAtOnce: 8,
+  /** Readers looked at at once. */
+  looksAtOnce: 16,
+  /** Last entries remembered for readers whose following is just being asked for. */
+  recentMax: 512,
+  presentAttemptsMax: 3,
+} as const;
+
+assertLimits('timeline', {
+  'looksMax ≤ emptyLooksMax ≤ ascentIdsMax': homeLimits.looksMax <= homeLimits.emptyLooksMax && homeLimits.emptyLooksMax <= homeLimits.ascentIdsMax,
+  'chunkMax ≤ snapshotIdsMax': homeLimits.chunkMax <= homeLimits.snapshotIdsMax,
+  'messageBytesMax < bufferBytesMax': streamLimits.messageBytesMax < streamLimits.bufferBytesMax,
+  'batchMax ≤ pendingMax': streamLimits.batchMax <= streamLimits.pendingMax,
+});

@@ -1,0 +1,554 @@
+/**
+ * Live streams: who listens to what, and what they are told.
+ *
+ *   live event ─► logs heard by viewers ─► pending of each viewer ─► present once ─► every connection
+ *
+ * A *connection* is one open stream of one client. A *viewer* is everybody who sees the same: the
+ * connections of one person, acting as one microblog, with the same scopes. Presenting is done once per
+ * viewer. A viewer hears the logs that `microblog.listening` names: those of home, and the own log whose
+ * happenings are notifications.
+ *
+ *   an entry of a log of home: 1 post, 4 boost     `update`         if `microblog.present` keeps it
+ *                              2 edit              `status.update`  the post that it is about, likewise
+ *                              3 delete, 5 unboost `delete`         the bare id of the post or boost
+ *   a happening of the own log                     `notification`   if presenting makes one of it
+ *   an entry marked late                           nothing: it is found when reading
+ *
+ * **May they still?** At each event, and every `lookMs` besides, the tokens of a viewer are resolved anew
+ * (no cache) and its role is asked for; whoever has lost either is closed with a code that says so. What
+ * a viewer may see of an entry is decided by presenting, each time.
+ *
+ * **What changes while asking.** When following changes, the logs are asked for again; what happens
+ * meanwhile is in a ring of the last `recentMax` entries and is offered once the answer is there. Since
+ * the event may be ahead of microblog's own projection, they are asked for once more at the next look.
+ *
+ * **Bounds.** Streams in all, per token and per address; what waits for one viewer; bytes that one client
+ * leaves unread (then it is closed, not waited for); messages of a client; presenting at once. One timer
+ * for all streams, and none while nobody listens. A client that is cut connects again and reads what it
+ * missed: nothing here is a promise of delivery, so nothing is kept.
+ */
+import type { Asker, EntryRef, LogRef } from '@dmb/events';
+import { ENTRY_KINDS, type LogId, type PersonId, type PostId } from '@dmb/protocol';
+import { AppError, retry, toAppError, type Calls, type Logger } from '@dmb/runtime';
+import type { PersonCaller } from '@dmb/runtime/http';
+import type { LiveEvent, LiveEvents } from '@dmb/timelines';
+import type { TimelineConfig } from '../config.ts';
+import { carries, mayListen, type StreamEvent, type StreamName } from '../domain/stream-names.ts';
+import { streamLimits } from '../limits.ts';
+import { timelineMetrics } from '../metrics.ts';
+import { AtMost, Counts } from './bounds.ts';
+import { cutReasonOf, type Closing, type Outlet } from './outlet.ts';
+
+type PersonAsker = Extract<Asker, { readonly kind: 'person' }>;
+
+/** Who wants to listen, and how to reach them once they may. */
+export interface OpenRequest {
+  readonly caller: PersonCaller;
+  /** As presented: it is resolved again and again. */
+  readonly token: string;
+  /** The client's address, or its network. */
+  readonly address: string;
+  readonly streams: readonly StreamName[];
+  /** Makes the outlet; undefined if the client has gone meanwhile. */
+  connect(connection: Connection): Outlet | undefined;
+}
+
+/** One open stream. */
+export class Connection {
+  readonly token: string;
+  readonly tokenId: string;
+  readonly address: string;
+  readonly streams: Set<StreamName>;
+  readonly viewer: Viewer;
+  outlet: Outlet | undefined;
+  /** Set once goodbye was said. */
+  isClosing = false;
+  private readonly onClosed: () => void;
+
+  constructor(request: OpenRequest, viewer: Viewer, onClosed: (connection: Connection) => void) {
+    this.token = request.token;
+    this.tokenId = request.caller.token.id;
+    this.address = request.address;
+    this.streams = new Set(request.streams);
+    this.viewer = viewer;
+    let told = false;
+    this.onClosed = () => {
+      if (told) return;
+      told = true;
+      onClosed(this);
+    };
+  }
+
+  /** Adds a stream; false where the token does not suffice. */
+  subscribe(stream: StreamName): boolean {
+    if (!mayListen(stream, this.viewer.asker.scopes)) return false;
+    this.streams.add(stream);
+    return true;
+  }
+
+  unsubscribe(stream: StreamName): void {
+    this.streams.delete(stream);
+  }
+
+  /** To be called when the client has gone. */
+  closed(): void {
+    this.onClosed();
+  }
+}
+
+/** Something to be told, before it is presented. */
+type Pending =
+  | { readonly event: 'update' | 'notification'; readonly id: PostId }
+  /** The id of what an edit, a delete or an unboost is about: looked up once for all viewers. */
+  | { readonly event: 'status.update' | 'delete'; readonly subject: () => Promise<PostId | undefined> };
+
+/** A {@link Pending} that is ready. */
+interface Told {
+  readonly event: StreamEvent;
+  readonly payload: string;
+}
+
+class Viewer {
+  readonly key: string;
+  readonly asker: PersonAsker;
+  readonly connections = new Set<Connection>();
+  home: ReadonlySet<LogId> = new Set();
+  notifications: LogId | undefined;
+  pending: Pending[] = [];
+  /** Connections, and those that are being opened. */
+  holders = 0;
+  isTelling = false;
+  failedLooks = 0;
+  looks = 0;
+  /** What is followed is to be asked for again at the next look. */
+  isStale = false;
+  ready: Promise<boolean> = Promise.resolve(true);
+
+  constructor(key: string, asker: PersonAsker) {
+    this.key = key;
+    this.asker = asker;
+  }
+}
+
+export interface StreamsParts {
+  readonly calls: Pick<Calls, 'call'>;
+  readonly live: LiveEvents;
+  readonly config: TimelineConfig;
+  readonly logger: Logger;
+  /** Whatever remembers what a token was good for. */
+  readonly forgetPerson: (person: PersonId) => void;
+}
+
+export class Streams {
+  private readonly parts: StreamsParts;
+  private readonly viewers = new Map<string, Viewer>();
+  private readonly byPerson = new Map<PersonId, Set<Viewer>>();
+  private readonly byHomeLog = new Map<LogId, Set<Viewer>>();
+  private readonly byOwnLog = new Map<LogId, Set<Viewer>>();
+  private readonly connections = new Set<Connection>();
+  private readonly opening = new Counts();
+  private readonly byToken = new Counts();
+  private readonly byAddress = new Counts();
+  private readonly telling = new AtMost(streamLimits.presentingAtOnce);
+  private readonly recent: { readonly sequence: number; readonly ref: EntryRef }[] = [];
+  private sequence = 0;
+  private subscription: { stop(): Promise<void> } | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private looks = 0;
+  private isLooking = false;
+  private isStopping = false;
+
+  constructor(parts: StreamsParts) {
+    this.parts = parts;
+  }
+
+  /** Begins to hear live events. */
+  async start(): Promise<void> {
+    this.subscription = await this.parts.live.listen((event) => this.hear(event));
+  }
+
+  /** Streams open now. */
+  get open(): number {
+    return this.connections.size;
+  }
+
+  /**
+   * Opens a stream: resolves when it hears everything from here on.
+   * @throws {AppError} 401 when the role has ended, 403 scope, 429 too many streams, 503 while stopping
+   */
+  async connect(request: OpenRequest): Promise<void> {
+    const { asker, token } = request.caller;
+    for (const stream of request.streams) {
+      if (!mayListen(stream, asker.scopes)) throw new AppError('forbidden', 'This action is outside the authorized scopes');
+    }
+    this.admit(token.id, request.address);
+    let viewer: Viewer | undefined;
+    let connection: Connection | undefined;
+    try {
+      viewer = await this.viewerOf(asker);
+      if (this.isStopping) throw this.refusal();
+      connection = new Connection(request, viewer, (closed) => this.leave(closed));
+      connection.outlet = request.connect(connection);
+      if (connection.outlet === undefined) return;
+      this.connections.add(connection);
+      viewer.connections.add(connection);
+      timelineMetrics.streamOpened(connection.outlet.kind);
+      this.timer ??= setInterval(() => void this.look(), streamLimits.lookMs).unref();
+    } finally {
+      this.opening.remove('all');
+      if (connection?.outlet === undefined) {
+        this.byToken.remove(token.id);
+        this.byAddress.remove(request.address);
+        if (viewer !== undefined) this.release(viewer);
+      }
+    }
+  }
+
+  /** Says goodbye to everybody and takes nobody new; clients connect again, elsewhere or later. */
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    await this.subscription?.stop();
+    this.subscription = undefined;
+    for (const connection of this.connections) this.cut(connection, 'stopping');
+    for (let waited = 0; this.connections.size > 0 && waited < 1_000; waited += 20) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const connection of this.connections) connection.outlet?.destroy();
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
+  /** Looks after every stream once: heartbeats, slow readers, tokens and roles. The timer does it; tests may. */
+  async look(): Promise<void> {
+    this.looks++;
+    const beats = this.looks % streamLimits.looksPerHeartbeat === 0;
+    for (const connection of this.connections) this.lookAt(connection, beats);
+    if (this.isLooking) return;
+    this.isLooking = true;
+    try {
+      const all = new AtMost(streamLimits.looksAtOnce);
+      await Promise.all([...this.viewers.values()].map((viewer) => all.run(() => this.lookAfter(viewer))));
+    } finally {
+      this.isLooking = false;
+    }
+  }
+
+  private refusal(): AppError {
+    return new AppError('unavailable', undefined, { retryAfterSeconds: 5 });
+  }
+
+  private admit(tokenId: string, address: string): void {
+    const { streamsPerToken, streamsPerAddress } = this.parts.config;
+    if (this.isStopping || this.connections.size + this.opening.of('all') >= streamLimits.streamsMax) throw this.refusal();
+    if (this.byToken.of(tokenId) >= streamsPerToken || this.byAddress.of(address) >= streamsPerAddress) {
+      throw new AppError('limited', 'Too many open streams', { retryAfterSeconds: 30 });
+    }
+    this.opening.add('all');
+    this.byToken.add(tokenId);
+    this.byAddress.add(address);
+  }
+
+  private leave(connection: Connection): void {
+    if (!this.connections.delete(connection)) return;
+    const { viewer, outlet } = connection;
+    viewer.connections.delete(connection);
+    this.byToken.remove(connection.tokenId);
+    this.byAddress.remove(connection.address);
+    if (outlet !== undefined) timelineMetrics.streamClosed(outlet.kind);
+    this.release(viewer);
+    if (this.connections.size === 0) {
+      clearInterval(this.timer);
+      this.timer = undefined;
+    }
+  }
+
+  /** The viewer of an asker, held for one connection. */
+  private async viewerOf(asker: PersonAsker): Promise<Viewer> {
+    const key = [asker.person, asker.microblog, ...asker.scopes.toSorted()].join(' ');
+    let viewer = this.viewers.get(key);
+    if (viewer === undefined) {
+      viewer = new Viewer(key, asker);
+      this.viewers.set(key, viewer);
+      addTo(this.byPerson, asker.person, viewer);
+      viewer.ready = this.refresh(viewer);
+    }
+    viewer.holders++;
+    try {
+      if (!(await viewer.ready)) throw new AppError('unauthenticated', 'The access token was revoked');
+      return viewer;
+    } catch (error) {
+      this.release(viewer);
+      throw error;
+    }
+  }
+
+  private release(viewer: Viewer): void {
+    if (--viewer.holders > 0) return;
+    this.viewers.delete(viewer.key);
+    removeFrom(this.byPerson, viewer.asker.person, viewer);
+    this.hearOnly(viewer, new Set(), undefined);
+    viewer.pending = [];
+  }
+
+  /** Asks what a viewer listens to; false if it may not any more. */
+  private async refresh(viewer: Viewer): Promise<boolean> {
+    const since = this.sequence;
+    const listening = await this.parts.calls.call('microblog.listening', { asker: viewer.asker });
+    if (this.viewers.get(viewer.key) !== viewer) return true;
+    if (listening === null) {
+      this.cutAll(viewer, 'revoked');
+      return false;
+    }
+    const before = viewer.home;
+    this.hearOnly(viewer, new Set(listening.home), listening.notifications ?? undefined);
+    for (const { sequence, ref } of this.recent) {
+      if (sequence > since && viewer.home.has(ref.log) && !before.has(ref.log)) this.offer(viewer, pendingOf(ref, this.subjectOf(ref)));
+    }
+    return true;
+  }
+
+  private hearOnly(viewer: Viewer, home: ReadonlySet<LogId>, notifications: LogId | undefined): void {
+    for (const log of viewer.home) if (!home.has(log)) removeFrom(this.byHomeLog, log, viewer);
+    for (const log of home) if (!viewer.home.has(log)) addTo(this.byHomeLog, log, viewer);
+    if (viewer.notifications !== notifications) {
+      if (viewer.notifications !== undefined) removeFrom(this.byOwnLog, viewer.notifications, viewer);
+      if (notifications !== undefined) addTo(this.byOwnLog, notifications, viewer);
+    }
+    viewer.home = home;
+    viewer.notifications = notifications;
+  }
+
+  /** A live event: must not throw, and does nothing that waits. */
+  private hear(event: LiveEvent): void {
+    switch (event.type) {
+      case 'entry':
+        this.hearEntry(event.ref);
+        return;
+      case 'person':
+        this.hearPerson(event.event.person, event.event.what);
+    }
+  }
+
+  private hearEntry(ref: EntryRef): void {
+    if (ref.late || this.viewers.size === 0) return;
+    if (ref.audience === 'own') {
+      if (ref.kind !== ENTRY_KINDS.happening) return;
+      for (const viewer of this.byOwnLog.get(ref.log) ?? []) this.offer(viewer, { event: 'notification', id: ref.id });
+      return;
+    }
+    if (ref.audience !== 'public' && ref.audience !== 'followers') return;
+    this.recent.push({ sequence: ++this.sequence, ref });
+    if (this.recent.length > streamLimits.recentMax) this.recent.shift();
+    const viewers = this.byHomeLog.get(ref.log);
+    if (viewers === undefined) return;
+    const pending = pendingOf(ref, this.subjectOf(ref));
+    for (const viewer of viewers) this.offer(viewer, pending);
+  }
+
+  private hearPerson(person: PersonId, what: string): void {
+    if (what !== 'following-changed') this.parts.forgetPerson(person);
+    for (const viewer of this.byPerson.get(person) ?? []) {
+      if (what === 'following-changed') {
+        viewer.isStale = true;
+        this.quietly(viewer, this.refresh(viewer));
+      } else {
+        this.quietly(viewer, this.verify(viewer));
+      }
+    }
+  }
+
+  private offer(viewer: Viewer, pending: Pending | undefined): void {
+    if (pending === undefined) return;
+    if (viewer.pending.length >= streamLimits.pendingMax) {
+      viewer.pending = [];
+      this.cutAll(viewer, 'failed');
+      return;
+    }
+    viewer.pending.push(pending);
+    if (viewer.isTelling) return;
+    viewer.isTelling = true;
+    void this.telling.run(() => this.tellAll(viewer));
+  }
+
+  private async tellAll(viewer: Viewer): Promise<void> {
+    try {
+      while (viewer.pending.length > 0) {
+        const batch = viewer.pending.splice(0, streamLimits.batchMax);
+        if (viewer.connections.size === 0) continue;
+        const told = await retry(() => this.prepare(viewer, batch), { attemptsMax: streamLimits.presentAttemptsMax });
+        this.tell(viewer, told);
+      }
+    } catch (error) {
+      this.parts.logger.warn('events could not be presented; the streams concerned are closed', { error });
+      viewer.pending = [];
+      this.cutAll(viewer, 'failed');
+    } finally {
+      viewer.isTelling = false;
+    }
+  }
+
+  /** Presents a batch for a viewer, once it is clear that it still may listen. */
+  private async prepare(viewer: Viewer, batch: readonly Pending[]): Promise<Told[]> {
+    if (!(await this.verify(viewer))) return [];
+    const subjects = await Promise.all(batch.map((pending) => ('subject' in pending ? pending.subject() : undefined)));
+    const idOf = (pending: Pending, index: number): PostId | undefined => ('subject' in pending ? subjects[index] : pending.id);
+    const idsOf = (...events: readonly StreamEvent[]): PostId[] => [
+      ...new Set(batch.flatMap((pending, index) => (events.includes(pending.event) ? (idOf(pending, index) ?? []) : []))),
+    ];
+    const [statuses, notifications] = await Promise.all([
+      this.statuses(viewer.asker, idsOf('update', 'status.update')),
+      this.notifications(viewer.asker, idsOf('notification')),
+    ]);
+    return batch.flatMap((pending, index): Told[] => {
+      const { event } = pending;
+      const id = idOf(pending, index)?.toString();
+      if (id === undefined) return [];
+      const payload = event === 'delete' ? id : (event === 'notification' ? notifications : statuses).get(id);
+      return payload === undefined ? [] : [{ event, payload }];
+    });
+  }
+
+  private tell(viewer: Viewer, told: readonly Told[]): void {
+    let written = 0;
+    for (const connection of viewer.connections) {
+      const { outlet } = connection;
+      if (outlet === undefined || connection.isClosing) continue;
+      for (const { event, payload } of told) {
+        for (const stream of connection.streams) {
+          if (!carries(stream, event, viewer.asker.scopes)) continue;
+          outlet.send(stream, event, payload);
+          written++;
+        }
+      }
+      if (outlet.bufferedBytes > streamLimits.bufferBytesMax) this.cut(connection, 'slow');
+    }
+    if (written > 0) timelineMetrics.told(written);
+  }
+
+  private async statuses(asker: Asker, ids: readonly PostId[]): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const began = performance.now();
+    const { statuses } = await this.parts.calls.call('microblog.present', { asker, ids, context: 'stream' });
+    timelineMetrics.presented('stream', (performance.now() - began) / 1_000);
+    return new Map(statuses.map((status) => [status.id, JSON.stringify(status)]));
+  }
+
+  private async notifications(asker: Asker, ids: readonly PostId[]): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const began = performance.now();
+    const { notifications } = await this.parts.calls.call('microblog.present-notifications', { asker, ids });
+    timelineMetrics.presented('notification', (performance.now() - began) / 1_000);
+    return new Map(notifications.map((notification) => [notification.id, JSON.stringify(notification)]));
+  }
+
+  /** Looks up, once for everybody, the id of what an entry is about. */
+  private subjectOf(ref: EntryRef): () => Promise<PostId | undefined> {
+    let subject: Promise<PostId | undefined> | undefined;
+    return () => {
+      subject ??= this.findSubject(ref).catch((error: unknown) => {
+        subject = undefined;
+        throw error;
+      });
+      return subject;
+    };
+  }
+
+  private async findSubject({ shard, log, epochNo, number }: LogRef & { readonly number: bigint }): Promise<PostId | undefined> {
+    const at = async (wanted: bigint) => {
+      const { entries } = await this.parts.calls.call('microblog.entries', { shard, log, epochNo, after: wanted - 1n, limit: 1 });
+      return entries.find((entry) => entry.number === wanted);
+    };
+    const about = (await at(number))?.about ?? null;
+    return about === null ? undefined : (await at(about))?.id;
+  }
+
+  /** Whether anybody of a viewer may go on; those who may not are closed. */
+  private async verify(viewer: Viewer): Promise<boolean> {
+    const { calls } = this.parts;
+    const { person, microblog } = viewer.asker;
+    const tokens = [...new Set([...viewer.connections].map(({ token }) => token))];
+    const [role, ...answers] = await Promise.all([calls.call('microblog.role', { person, microblog }), ...tokens.map((token) => calls.call('identity.token', { token }))]);
+    const good = new Set(
+      tokens.filter((_, index) => {
+        const asker = answers[index]?.asker;
+        return role !== null && asker?.kind === 'person' && asker.person === person && asker.microblog === microblog;
+      }),
+    );
+    for (const connection of viewer.connections) {
+      // One that was opened meanwhile has been checked by whoever opened it.
+      if (!good.has(connection.token) && tokens.includes(connection.token)) this.cut(connection, 'revoked');
+    }
+    return good.size > 0;
+  }
+
+  private async lookAfter(viewer: Viewer): Promise<void> {
+    try {
+      await this.verify(viewer);
+      viewer.looks++;
+      if (viewer.isStale || viewer.looks % streamLimits.looksPerRefresh === 0) {
+        viewer.isStale = false;
+        await this.refresh(viewer);
+      }
+      viewer.failedLooks = 0;
+    } catch (error) {
+      this.parts.logger.debug('a stream could not be looked after', { error });
+      if (++viewer.failedLooks >= streamLimits.failedLooksMax) this.cutAll(viewer, 'failed');
+    }
+  }
+
+  private lookAt(connection: Connection, beats: boolean): void {
+    const { outlet } = connection;
+    if (outlet === undefined) return;
+    if (connection.isClosing) {
+      // It had a whole look's time to take our goodbye.
+      outlet.destroy();
+      return;
+    }
+    outlet.allowMessages?.();
+    if (outlet.bufferedBytes > streamLimits.bufferBytesMax) this.cut(connection, 'slow');
+    else if (beats && !outlet.heartbeat()) outlet.destroy();
+  }
+
+  private cutAll(viewer: Viewer, closing: Closing): void {
+    for (const connection of viewer.connections) this.cut(connection, closing);
+  }
+
+  private cut(connection: Connection, closing: Closing): void {
+    if (connection.isClosing) return;
+    connection.isClosing = true;
+    timelineMetrics.streamCut(cutReasonOf(closing));
+    connection.outlet?.close(closing);
+  }
+
+  private quietly(viewer: Viewer, work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.parts.logger.debug('a stream could not be looked after at once; the next look does it', { error: toAppError(error) });
+      viewer.isStale = true;
+    });
+  }
+}
+
+/** What an entry of a log of home is to those who hear it. */
+function pendingOf({ kind, id }: EntryRef, subject: () => Promise<PostId | undefined>): Pending | undefined {
+  switch (kind) {
+    case ENTRY_KINDS.post:
+    case ENTRY_KINDS.boost:
+      return { event: 'update', id };
+    case ENTRY_KINDS.edit:
+      return { event: 'status.update', subject };
+    case ENTRY_KINDS.delete:
+    case ENTRY_KINDS.unboost:
+      return { event: 'delete', subject };
+    default:
+      return undefined;
+  }
+}
+
+function addTo<Key>(index: Map<Key, Set<Viewer>>, key: Key, viewer: Viewer): void {
+  const there = index.get(key);
+  if (there === undefined) index.set(key, new Set([viewer]));
+  else there.add(viewer);
+}
+
+function removeFrom<Key>(index: Map<Key, Set<Viewer>>, key: Key, viewer: Viewer): void {
+  const there = index.get(key);
+  if (there?.delete(viewer) === true && there.size === 0) index.delete(key);
+}
