@@ -13,6 +13,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ProvidedContext } from 'vitest';
 import type { ServiceName } from '@dmb/events';
 import {
   createDatabase,
@@ -103,7 +104,7 @@ export async function startTestPostgres(options: Partial<EmbeddedPostgresOptions
 /** Nothing is kept after a test, so nothing waits for the disk. */
 const testSettings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: 300 } as const;
 
-async function provided<Key extends 'dmb.postgres' | 'dmb.databases'>(key: Key): Promise<import('vitest').ProvidedContext[Key]> {
+async function provided<Key extends 'dmb.postgres' | 'dmb.databases'>(key: Key): Promise<ProvidedContext[Key]> {
   // Only there inside vitest; benchmarks use this file too.
   const { inject } = await import('vitest');
   return inject(key);
