@@ -12,6 +12,8 @@ import { StartError } from './errors.ts';
 export const httpLimits = {
   /** Of a request body; a route that takes files raises it for itself. */
   bodyBytesMax: 1_048_576,
+  /** Of a body that is too large: read and thrown away up to here, so that its sender gets to see the 413. */
+  refusedBodyBytesMax: 33_554_432,
   /** Request line and headers together. */
   headersBytesMax: 8_192,
   headersCountMax: 100,

@@ -274,7 +274,31 @@ function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply
     requestId: request.id,
     errorPage: familyOf(path) === 'page' ? options.errorPage : undefined,
   });
-  void reply.code(status).headers(headers).send(body);
+  const answer = (): void => void reply.code(status).headers(headers).send(body);
+  if (status === 413) afterBody(request.raw, answer);
+  else answer();
+}
+
+/**
+ * Lets a client finish what it is sending, within reason, and throws it away: who is answered in
+ * the middle of a body, on a connection that closes then, sees a broken connection instead of 413.
+ */
+function afterBody(raw: IncomingMessage, answer: () => void): void {
+  if (raw.complete || raw.destroyed || Number(raw.headers['content-length'] ?? 0) > httpLimits.refusedBodyBytesMax) {
+    answer();
+    return;
+  }
+  let bytes = 0;
+  const done = (): void => {
+    raw.off('data', count).off('end', done).off('close', done);
+    raw.resume();
+    answer();
+  };
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    if (bytes > httpLimits.refusedBodyBytesMax) done();
+  };
+  raw.on('data', count).once('end', done).once('close', done);
 }
 
 /** Answers everything that is thrown on the way of a request; what is thrown in an event handler goes to its transport. */

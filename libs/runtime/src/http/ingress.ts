@@ -233,8 +233,6 @@ class NodeIngress implements Ingress {
       response.destroy();
       return;
     }
-    // What is not going to be read any more must not be mistaken for the next request.
-    if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined) response.setHeader('connection', 'close');
     const { https, errorPage } = this.options;
     send(response, errorAnswer(error, { path, https, accept: request.headers.accept, requestId, errorPage }));
   }
