@@ -6,12 +6,9 @@
  * `idempotent`. Requests and answers are plain data; bigint travels as bigint (the HTTP adapter
  * writes decimal strings), absent values are null.
  */
-import type { DomainId, Facet, LogId, MicroblogId, ObjectId, PersonId, PostId } from '@dmb/protocol';
+import type { DomainId, Facet, LogId, MicroblogId, ObjectId, PersonId, PostId, Role } from '@dmb/protocol';
 import type { Audience, EntryRef, ServiceName } from './topics.ts';
 import type { Account, Notification, Status } from './client-api.ts';
-
-/** Roles of a contributor, most powerful first. */
-export type Role = 'owner' | 'editor' | 'author';
 
 /** Who asks. The HTTP rim makes it from the token; every read passes it on to `canSee`. */
 export type Asker =

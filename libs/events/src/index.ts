@@ -1,5 +1,4 @@
 export {
-  audiences,
   entryRefSchema,
   entryRefWire,
   personEventSchema,
@@ -20,11 +19,11 @@ export type {
   PresentContext,
   Reads,
   RequestOf,
-  Role,
   TokenAnswer,
 } from './calls.ts';
 export { readingCalls, routes } from './routes.ts';
 export type { Method, Route, RouteAuth } from './routes.ts';
+export type { Role } from '@dmb/protocol';
 export type {
   Account,
   ClientToken,

@@ -12,15 +12,14 @@
  * and a reader ignores elements that it does not know.
  */
 import { z } from 'zod';
-import type { LogId, MicroblogId, PersonId, PostId } from '@dmb/protocol';
+import { LOG_AUDIENCES, type LogAudience, type LogId, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
 
 /** The services, in the order in which they start. */
 export const serviceNames = ['identity', 'microblog', 'fan-out', 'timeline'] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
 /** The four logs of a microblog (and a mail log between two domains), by audience. */
-export const audiences = ['public', 'followers', 'direct', 'own', 'mail'] as const;
-export type Audience = (typeof audiences)[number];
+export type Audience = LogAudience;
 
 const uuid = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
 const decimal = z
@@ -48,7 +47,7 @@ export interface EntryRef {
 
 /** Compact wire form of an {@link EntryRef}: [shard, log, epochNo, "number", kind, "id", audience, microblog, late]. */
 export const entryRefSchema = z
-  .tuple([shard, uuid, z.int().min(1), decimal, z.int().min(1), decimal, z.enum(audiences), uuid.nullable(), z.union([z.literal(0), z.literal(1)])], z.unknown())
+  .tuple([shard, uuid, z.int().min(1), decimal, z.int().min(1), decimal, z.enum(LOG_AUDIENCES), uuid.nullable(), z.union([z.literal(0), z.literal(1)])], z.unknown())
   .transform(
     ([logShard, log, epochNo, number, kind, id, audience, microblog, late]): EntryRef => ({
       shard: logShard,
