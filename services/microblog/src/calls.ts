@@ -1,0 +1,57 @@
+/** The calls that this service answers, each bound to what answers it. Presenting is bound where it is written. */
+import type { CallHandler, Calls } from '@dmb/runtime';
+import type { AnswerOf, Asker } from '@dmb/events';
+import type { LogId } from '@dmb/protocol';
+import type { MicroblogCommands } from './commands/microblogs.ts';
+import { readLimits } from './limits.ts';
+import type { LogStore } from './store/logs.ts';
+import type { MicroblogStore } from './store/microblogs.ts';
+import type { SnapshotStore } from './store/snapshot.ts';
+
+/** What answers. */
+export interface CallParts {
+  readonly commands: MicroblogCommands;
+  readonly microblogs: MicroblogStore;
+  readonly logs: LogStore;
+  readonly snapshots: SnapshotStore;
+}
+
+/** The presenting calls. */
+export interface PresentingCalls {
+  readonly present: CallHandler<'microblog.present'>;
+  readonly presentNotifications: CallHandler<'microblog.present-notifications'>;
+  readonly account: CallHandler<'microblog.account'>;
+}
+
+/** Binds every call of microblog. */
+export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots }: CallParts, presenting: PresentingCalls): void {
+  calls.bind('microblog.reserve-handle', async (request) => ({ outcome: await commands.reserveHandle(request) }));
+  calls.bind('microblog.create', async (request) => {
+    await commands.create(request);
+    return { microblog: request.microblog };
+  });
+  calls.bind('microblog.confirm-handle', async (request) => ({ confirmed: await commands.confirmHandle(request) }));
+  calls.bind('microblog.contributions', async ({ person }) => ({ contributions: await microblogs.contributions(person) }));
+  calls.bind('microblog.entries', (request) => logs.entries(request));
+  calls.bind('microblog.heads', ({ database, after }) => logs.heads(database, after));
+  calls.bind('microblog.snapshot', ({ person, before, limit }) => snapshots.home(person, before, Math.min(limit, readLimits.snapshotIdsMax)));
+  calls.bind('microblog.own-posts', ({ microblog, before, limit }) => snapshots.ownPosts(microblog, before, Math.min(limit, readLimits.snapshotIdsMax)));
+  calls.bind('microblog.listening', ({ asker }) => listening(asker, microblogs, snapshots));
+  calls.bind('microblog.role', async ({ person, microblog }) => {
+    const role = await microblogs.role(person, microblog);
+    return role === undefined ? null : { role };
+  });
+  calls.bind('microblog.present', presenting.present);
+  calls.bind('microblog.present-notifications', presenting.presentNotifications);
+  calls.bind('microblog.account', presenting.account);
+}
+
+/** What a stream listens to: a person's followed logs, a group's own; null when the role is over. */
+async function listening(asker: Asker, microblogs: MicroblogStore, snapshots: SnapshotStore): Promise<AnswerOf<'microblog.listening'>> {
+  if (asker.kind !== 'person') return null;
+  const [role, microblog, own] = await Promise.all([microblogs.role(asker.person, asker.microblog), microblogs.byId(asker.microblog), microblogs.logsOf(asker.microblog)]);
+  if (role === undefined || microblog === undefined || own === undefined) return null;
+  const personal = microblog.personalOf === asker.person;
+  const home: LogId[] = personal ? (await snapshots.followedLogs(asker.person)).map(({ log }) => log) : [own.public.log, own.followers.log];
+  return { home, notifications: own.own.log, personal };
+}
