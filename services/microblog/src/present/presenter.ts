@@ -73,6 +73,17 @@ export class Presenter {
     return (await this.accounts(asker, [id]))[0];
   }
 
+  /** The same by microblog; those that the asker may not know of are missing. */
+  async accountsById(asker: Asker, ids: readonly MicroblogId[]): Promise<Map<MicroblogId, Account>> {
+    const sight = await this.look(asker, { microblogs: ids });
+    return new Map(
+      ids.flatMap((id) => {
+        const account = this.accountOf(sight, id);
+        return account === undefined ? [] : [[id, account] as const];
+      }),
+    );
+  }
+
   /** The account that a token acts as, with its settings. Undefined when the role is over. */
   async credentials(asker: Extract<Asker, { kind: 'person' }>): Promise<CredentialAccount | undefined> {
     const [sight, requests] = await Promise.all([

@@ -37,12 +37,14 @@ export interface About {
   readonly microblogs?: readonly MicroblogId[];
   /** Whether it matters which of all these the asker follows. */
   readonly follows?: boolean;
+  /** Whether it matters which followers logs of all these the asker may read. */
+  readonly readers?: boolean;
   /** Whether the asker's role matters beyond what entries and accounts need: for lists, settings. */
   readonly role?: boolean;
 }
 
-/** A direct post's recipients, by post id: known from its body, which is read elsewhere. */
-export type Recipients = (entry: EntryRow) => readonly MicroblogId[];
+/** Above every number: a grant that begins anywhere opens it. */
+const entryNumberMax = 2n ** 63n - 1n;
 
 type LogKey = Pick<LogRef, 'shard' | 'log'>;
 
@@ -63,12 +65,12 @@ export class Sight {
 
   /** Loads what is needed to answer for these things. */
   static async look(stores: SightStores, reader: MicroblogFactsReader, asker: Asker, about: About): Promise<Sight> {
-    const { entries = [], microblogs = [], follows = false } = about;
+    const { entries = [], microblogs = [] } = about;
     const authors = entries.flatMap(({ microblog }) => (microblog === null ? [] : [microblog]));
     const acting = asker.kind === 'person' ? [asker.microblog] : [];
     const facts = await reader.many([...authors, ...microblogs, ...acting]);
     if (asker.kind !== 'person') return new Sight(asker, undefined, facts, new Map());
-    const logs = isPersonal(asker, facts) ? logsToAsk(entries, facts, follows) : [];
+    const logs = isPersonal(asker, facts) ? logsToAsk(about, facts) : [];
     const [role, grants] = await Promise.all([
       needsRole(asker.microblog, about, facts) ? stores.microblogs.role(asker.person, asker.microblog) : undefined,
       logs.length === 0 ? new Map<LogId, Grant>() : stores.grants.ofPerson(asker.person, logs),
@@ -101,7 +103,15 @@ export class Sight {
       ...(this.asker.kind === 'person' && (concerns || (row.person !== null && row.person === this.asker.person)) ? { isAuthor: true } : {}),
       ...(this.role !== undefined && this.asker.kind === 'person' && recipients.includes(this.asker.microblog) ? { recipientAs: this.role } : {}),
     };
-    return canSee(this.viewer, { kind: 'entry', audience: audienceOf(row), relation, withheld: row.withheld, suspended: row.suspended, number: row.number });
+    return canSee(this.viewer, { kind: 'entry', audience: row.audience, relation, withheld: row.withheld, suspended: row.suspended, number: row.number });
+  }
+
+  /** Whether there may be entries in that log of a microblog that the asker can see; each is asked for by itself. */
+  reads(id: MicroblogId, audience: LogAudience): boolean {
+    const side = this.side(id);
+    if (side === undefined) return false;
+    const relation: Relation = { ...side.relation, isAuthor: true };
+    return canSee(this.viewer, { kind: 'entry', audience, relation, withheld: false, suspended: side.suspended, number: entryNumberMax });
   }
 
   /** Whether a facet of a microblog may be shown; no for one that is not known. */
@@ -140,8 +150,6 @@ function viewerOf(asker: Asker): Viewer {
   return asker.kind === 'person' ? { kind: 'person', person: asker.person, microblog: asker.microblog } : { kind: asker.kind };
 }
 
-const audienceOf = (row: EntryRow): LogAudience => row.audience;
-
 function isPersonal(asker: Extract<Asker, { kind: 'person' }>, facts: ReadonlyMap<MicroblogId, MicroblogFacts>): boolean {
   return facts.get(asker.microblog)?.microblog.personalOf === asker.person;
 }
@@ -157,13 +165,13 @@ function needsRole(acting: MicroblogId, { entries = [], role = false }: About, f
 }
 
 /** The logs on which the asker's grants matter: those of private entries, of facets for followers, of follows. */
-function logsToAsk(entries: readonly EntryRow[], facts: ReadonlyMap<MicroblogId, MicroblogFacts>, follows: boolean): LogKey[] {
+function logsToAsk({ entries = [], follows = false, readers = false }: About, facts: ReadonlyMap<MicroblogId, MicroblogFacts>): LogKey[] {
   const logs = new Map<LogId, LogKey>();
   for (const { audience, shard, log } of entries) if (audience === 'followers') logs.set(log, { shard, log });
   for (const { logs: own, facets } of facts.values()) {
     if (own === undefined) continue;
     if (follows) logs.set(own.public.log, own.public);
-    if ([...facets.values()].includes('followers')) logs.set(own.followers.log, own.followers);
+    if (readers || [...facets.values()].includes('followers')) logs.set(own.followers.log, own.followers);
   }
   return [...logs.values()];
 }
