@@ -22,14 +22,14 @@ const audienceSql = statement(`
   FROM unnest($1::int2[], $2::uuid[]) WITH ORDINALITY AS t(log_shard, log_id, ord)
   CROSS JOIN LATERAL (
     SELECT string_agg(${readerText}, '') AS readers, count(*) AS count
-    FROM (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3) AS some) AS f`);
+    FROM (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3) AS part) AS f`);
 
 const sliceSql = statement(`
   SELECT string_agg(${readerText}, '' ORDER BY person_shard, person_id) AS readers
   FROM (
     SELECT person_shard, person_id FROM follower
     WHERE log_shard = $1 AND log_id = $2 AND (person_shard, person_id) > ($3, $4::uuid) AND person_shard <= $5
-    ORDER BY person_shard, person_id LIMIT $6) AS some`);
+    ORDER BY person_shard, person_id LIMIT $6) AS part`);
 
 const meetSql = statement(`INSERT INTO cursor (log_shard, log_id, epoch_no, number) VALUES ($1, $2, $3, $4) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`);
 const lockSql = statement(`

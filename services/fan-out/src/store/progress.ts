@@ -75,7 +75,7 @@ const takeParkedSql = statement(`
 
 const failedSql = statement('UPDATE parked SET cause = $4, number = $5 WHERE (log_shard, log_id, epoch_no) = ($1, $2, $3)');
 const unparkSql = statement('DELETE FROM parked WHERE (log_shard, log_id, epoch_no) = ($1, $2, $3) AND wanted <= $4');
-const nextSql = statement('SELECT greatest(0, extract(epoch FROM min(next_attempt) - clock_timestamp()) * 1000)::float8 AS wait FROM parked');
+const nextSql = statement('SELECT (extract(epoch FROM min(next_attempt) - clock_timestamp()) * 1000)::float8 AS wait FROM parked');
 const sumsSql = statement(`
   SELECT (SELECT coalesce(sum(number), 0)::int8 FROM cursor) AS cursors,
     (SELECT coalesce(sum(p.wanted - coalesce(c.number, 0)), 0)::int8 FROM parked p LEFT JOIN cursor c USING (log_shard, log_id, epoch_no)
@@ -154,7 +154,7 @@ export class ProgressStore {
   async nextParkedMs(): Promise<number | undefined> {
     const waits = await Promise.all(this.databases.all.map((database) => database.query<{ wait: number | null }>(nextSql)));
     const known = waits.flatMap(([row]) => (row?.wait === undefined || row.wait === null ? [] : [row.wait]));
-    return known.length === 0 ? undefined : Math.min(...known);
+    return known.length === 0 ? undefined : Math.max(0, Math.min(...known));
   }
 
   /** Σ of cursors, and of what parked logs still want; both in entries. */
