@@ -19,7 +19,7 @@ export function errorPageOf(site: string): (input: ErrorPageInput) => string {
       hidden: true,
       width: 'narrow',
       main: html`<div class="card stack">
-<p class="badge">${status}</p>
+<div><span class="badge">${status}</span></div>
 <h1>${title}</h1>
 <p>${/[.!?…]$/.test(message) ? message : `${message}.`}</p>
 <p><a class="button secondary" href="/">To the front page</a></p>

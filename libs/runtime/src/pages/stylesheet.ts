@@ -45,8 +45,8 @@ a:hover{color:var(--accent-strong);text-decoration-color:currentColor}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px;border-radius:.375rem}
 main:focus-visible{outline:none}
 ::selection{background:color-mix(in srgb,var(--accent) 28%,transparent)}
-.skip-link{position:absolute;left:1rem;top:-4rem;z-index:10;padding:.625rem 1rem;background:var(--surface);border-radius:var(--radius-small);box-shadow:var(--shadow)}
-.skip-link:focus{top:.75rem}
+.skip-link{position:absolute;left:1rem;top:-4rem;z-index:10;padding:.625rem 1rem;background:var(--surface);border-radius:var(--radius-small)}
+.skip-link:focus{top:.75rem;box-shadow:var(--shadow)}
 .visually-hidden{position:absolute!important;width:1px;height:1px;margin:-1px;padding:0;overflow:hidden;clip-path:inset(50%);white-space:nowrap;border:0}
 .site-header{border-bottom:1px solid var(--line);background:var(--surface)}
 .site-header-inner,.site-footer-inner{width:100%;max-width:66rem;margin:0 auto;padding:0 1.25rem}
@@ -72,7 +72,7 @@ const parts = `
 .lead{color:var(--muted);font-size:1.125rem;text-wrap:pretty}.muted{color:var(--muted)}.small{font-size:.9rem}
 .page-head{display:flex;flex-direction:column;gap:.6rem;margin-bottom:1.75rem}
 .card{background:var(--surface);border:1px solid var(--line);border-radius:var(--radius);box-shadow:var(--shadow);padding:clamp(1.375rem,1rem + 1.5vw,2rem)}
-.card>.page-head:last-child{margin-bottom:0}
+.card>.page-head:last-child,.stack>.page-head{margin-bottom:0}
 .below{margin-top:1.5rem;text-align:center;color:var(--muted);font-size:.9375rem}
 .button{display:inline-flex;align-items:center;justify-content:center;gap:.5rem;min-height:2.875rem;padding:.55rem 1.25rem;border:1px solid transparent;border-radius:var(--radius-small);background:var(--accent);color:var(--on-accent);font:inherit;font-weight:600;line-height:1.3;text-align:center;text-decoration:none;cursor:pointer;transition:background-color .12s ease}
 .button:hover{background:var(--accent-strong);color:var(--on-accent)}
@@ -84,7 +84,7 @@ const parts = `
 .button.full{width:100%}
 .buttons{display:flex;flex-wrap:wrap;gap:.75rem}.buttons.even>*{flex:1 1 8rem}
 form{margin:0}form.stack{gap:1.375rem}
-fieldset{border:0;padding:0;min-width:0}legend{padding:0;margin-bottom:.6rem;font-weight:600}
+fieldset{border:0;padding:0;min-width:0}legend{padding:0;margin-bottom:.5rem;font-size:.9rem;font-weight:680}
 .field{display:flex;flex-direction:column;gap:.375rem}
 .field label{font-weight:600;font-size:.975rem}.field .optional{font-weight:400;color:var(--muted)}
 .hint{color:var(--muted);font-size:.9rem;line-height:1.45}
@@ -113,12 +113,12 @@ fieldset{border:0;padding:0;min-width:0}legend{padding:0;margin-bottom:.6rem;fon
 .choice:has(:checked){border-color:var(--accent);background:var(--accent-soft)}
 .choice:has(:focus-visible){outline:3px solid var(--accent);outline-offset:2px}
 .choice input:focus-visible{outline:none}
-.choice-text{min-width:0;flex:1;line-height:1.35}.choice-text strong,.choice-text span{display:block;overflow-wrap:anywhere}.choice-text span{color:var(--muted);font-size:.9rem}
+.choice-text{min-width:0;flex:1;line-height:1.35}.choice-text>strong,.choice-text>span{display:block;overflow-wrap:anywhere}.choice-text>span{color:var(--muted);font-size:.9rem}
 .rows{list-style:none;padding:0;border-top:1px solid var(--line)}
 .row{display:flex;flex-wrap:wrap;align-items:center;gap:.75rem 1rem;padding:.95rem 0;border-bottom:1px solid var(--line)}
 .row:last-child{border-bottom:0;padding-bottom:0}
 .row-main{flex:1 1 13rem;min-width:0;line-height:1.4;overflow-wrap:anywhere}.row-main p{color:var(--muted);font-size:.9rem}.row-main blockquote{margin:.5rem 0 0;padding:.1rem 0 .1rem .9rem;border-left:3px solid var(--line);color:var(--ink);font-size:.95rem;white-space:pre-line}
-.row-end{display:flex;gap:.5rem;flex:none}
+.row-end{display:flex;gap:.5rem;flex:none}.row>.avatar{align-self:flex-start}
 .ticks{list-style:none;padding:0;display:flex;flex-direction:column;gap:.55rem}
 .ticks li{position:relative;padding-left:1.75rem;line-height:1.45}
 .ticks li::before{content:"";position:absolute;left:.2rem;top:.33em;width:.42rem;height:.75rem;border:solid var(--good);border-width:0 2px 2px 0;transform:rotate(42deg)}
@@ -128,7 +128,7 @@ fieldset{border:0;padding:0;min-width:0}legend{padding:0;margin-bottom:.6rem;fon
 .avatar{flex:none;display:inline-flex;align-items:center;justify-content:center;width:2.75rem;height:2.75rem;border-radius:.8rem;background:var(--tint,var(--accent-soft));color:#1c1e22;font-weight:680;font-size:1.1rem;text-transform:uppercase;object-fit:cover;user-select:none}
 .avatar.large{width:5rem;height:5rem;border-radius:1.4rem;font-size:2rem}
 .tint-0{--tint:#c9d4ff}.tint-1{--tint:#bfe3d0}.tint-2{--tint:#ffd9bd}.tint-3{--tint:#f5c9d8}.tint-4{--tint:#d9cdf7}.tint-5{--tint:#f3e2a4}.tint-6{--tint:#bfe0ee}.tint-7{--tint:#dcdcd2}
-.code{display:block;padding:1rem 1.1rem;border:1px dashed var(--edge);border-radius:var(--radius-small);background:var(--sunk);font:500 1rem/1.5 var(--mono);overflow-wrap:anywhere;user-select:all;text-align:center}
+.code{display:block;padding:1rem 1.1rem;border:1px dashed var(--edge);border-radius:var(--radius-small);background:var(--sunk);font:500 1rem/1.5 var(--mono);word-break:break-all;user-select:all;text-align:center}
 code{font-family:var(--mono);font-size:.9em}
 .divider{height:1px;border:0;margin:0;background:var(--line)}
 details>summary{cursor:pointer;color:var(--accent);font-weight:540}
@@ -159,7 +159,7 @@ const reading = `
 .thread{list-style:none;padding:0;display:flex;flex-direction:column;gap:1rem}
 .pager{display:flex;justify-content:space-between;gap:1rem;margin-top:1.75rem}
 .empty{padding:2.5rem 1.5rem;border:1px dashed var(--line);border-radius:var(--radius);color:var(--muted);text-align:center}
-@media (max-width:30rem){.site-header-inner{min-height:3.5rem}.site-nav a,.site-nav button{padding:.4rem .55rem}.facts{grid-template-columns:1fr;gap:.1rem}.facts dd{margin-bottom:.6rem}.post-head{flex-wrap:wrap}.row-end{width:100%}.row-end>*{flex:1}.row-end .button{width:100%}}
+@media (max-width:30rem){.site-header-inner{min-height:3.5rem;gap:.5rem}.brand{gap:.55rem;font-size:1rem}.site-nav{gap:0;margin-right:-.45rem;font-size:.9rem}.site-nav a,.site-nav button{padding:.4rem .45rem}.post-head{flex-wrap:wrap}.row-end{width:100%}.row-end>*{flex:1}.row-end .button{width:100%}}
 @media (prefers-reduced-motion:reduce){*{transition:none!important}}
 @media (forced-colors:active){.button,.choice:has(:checked){border:1px solid ButtonText}}
 @media print{.site-header,.site-footer,.pager,.skip-link{display:none}body{background:#fff}}

@@ -49,7 +49,7 @@ ${app.website ? html`<dt>Website</dt><dd><a href="${app.website}" rel="nofollow 
 }
 
 function person({ title, handle, domain, role, personal, microblog }: Contribution): Html {
-  return html`${avatar(title || handle, microblog)}<span class="choice-text"><strong><bdi>${title || handle}</bdi></strong><span>@${handle}@${domain}</span></span>${personal ? '' : html`<span class="badge">${roles[role]}</span>`}`;
+  return html`${avatar(title || handle, microblog)}<span class="choice-text"><strong><bdi>${title || handle}</bdi>${personal ? '' : html` <span class="badge">${roles[role]}</span>`}</strong><span>@${handle}@${domain}</span></span>`;
 }
 
 /** What is wrong with a request, where nobody may be sent back to. */

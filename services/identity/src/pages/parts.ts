@@ -43,6 +43,7 @@ ${hint ? html`<p class="hint" id="${name}-hint">${hint}</p>\n` : ''}${error ? ht
 /** What is wrong with a form, above it: first to be heard and seen, each error a link to its field. */
 export function errorSummary(errors: readonly PageError[]): HtmlValue {
   if (errors.length === 0) return '';
+  if (errors.every(({ field }) => field === '')) return html`<div class="error-summary" role="alert" id="errors">${errors.map(({ text }) => html`<p>${text}</p>`)}</div>`;
   return html`<div class="error-summary" role="alert" id="errors">
 <h2>${errors.length === 1 ? 'Please correct this' : 'Please correct these'}</h2>
 <ul>${errors.map(({ field, text }) => html`<li>${field === '' ? text : html`<a href="#${field}">${text}</a>`}</li>`)}</ul>

@@ -46,7 +46,7 @@ ${done ? html`<p class="notice ${done === 'waiting' ? 'warning' : 'success'}" ro
 <section class="card" aria-labelledby="password-title"><div class="page-head"><h2 id="password-title">Password</h2>
 <p class="muted small">A new password logs out all other browsers and all apps.</p></div>
 <form class="stack" method="post" action="/settings/password">
-${errorSummary(errors)}${formToken}<input type="hidden" name="username" value="${person.login}" autocomplete="username">
+${errorSummary(errors)}${formToken}<input class="visually-hidden" type="text" name="username" value="${person.login}" autocomplete="username" tabindex="-1" aria-hidden="true" readonly>
 ${fieldOf({ name: 'current', label: 'Current password', type: 'password', autocomplete: 'current-password' }, errors)}
 ${fieldOf({ name: 'password', label: 'New password', type: 'password', autocomplete: 'new-password', hint: `At least ${textLimits.passwordLengthMin} characters.`, minLength: textLimits.passwordLengthMin, maxLength: textLimits.passwordLengthMax }, errors)}
 <div><button class="button" type="submit">Change password</button></div>
