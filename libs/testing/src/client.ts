@@ -477,13 +477,18 @@ export async function logIn(browser: Browser, member: Pick<Member, 'handle' | 'p
  */
 export async function authorize(browser: Browser, app: App, member: Pick<Member, 'handle' | 'password'>, further: Readonly<Record<string, string>> = {}): Promise<string> {
   const query = new URLSearchParams({ response_type: 'code', client_id: app.clientId, redirect_uri: app.redirectUri, scope: app.scopes, ...further });
-  let page = await browser.open(`/oauth/authorize?${query.toString()}`);
+  return await authorizeAt(browser, `/oauth/authorize?${query.toString()}`, member);
+}
+
+/** The same at the address to which a client sends its user. */
+export async function authorizeAt(browser: Browser, address: string, member: Pick<Member, 'handle' | 'password'>): Promise<string> {
+  let page = await browser.open(address);
   if (page.forms.some(({ names }) => names.includes('password'))) page = await enter(browser, page, member);
   const consent = page.forms.find(({ action, method }) => method === 'post' && action.endsWith('/oauth/authorize'));
   if (consent === undefined) throw new Error(`there is no form to consent at ${page.url} (${page.status}): ${textOf(page.html).slice(0, 400)}`);
   const answer = await browser.submit(page, consent, {}, 'let it in');
-  const shown = app.redirectUri.startsWith('urn:') ? /<code\b[^>]*>([\w-]{20,})</.exec(answer.html)?.[1] : undefined;
-  const code = shown ?? (URL.canParse(answer.url) ? new URL(answer.url).searchParams.get('code') : null);
+  // Out of band the code is shown, and stands in no address that leads elsewhere.
+  const code = /<code\b[^>]*>([\w-]{20,})</.exec(answer.html)?.[1] ?? (URL.canParse(answer.url) ? new URL(answer.url).searchParams.get('code') : null);
   if (code === null) throw new Error(`no code came by ${answer.url} (${answer.status}): ${textOf(answer.html).slice(0, 300)}`);
   return code;
 }

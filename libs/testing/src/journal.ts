@@ -40,6 +40,8 @@ export class Journal {
   readonly refusals: Refusal[] = [];
   /** Posts that were tried more than once. */
   repeated = 0;
+  /** Tries that ended without any answer. */
+  unanswered = 0;
   #clock = 0;
   #turn = 0;
 
@@ -63,6 +65,8 @@ export class Journal {
         if (error instanceof ClientError) {
           this.refusals.push({ status: error.status, contentType: error.contentType, body: error.body });
           if (error.status !== 503 && error.status !== 429) throw error;
+        } else {
+          this.unanswered++;
         }
         if (performance.now() > deadline) throw error;
         await sleep(40 + Math.random() * 60);
