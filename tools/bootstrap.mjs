@@ -25,7 +25,7 @@ const node = join(root, 'node_modules', 'node', 'bin', 'node');
 const stamp = join(root, 'node_modules', '.dmb-lock-sha256');
 
 /** Flags of the running server. A `--import` for telemetry belongs here. */
-const serverFlags = ['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning'];
+const serverFlags = ['--enable-source-maps', '--import', './libs/runtime/dist/preload.js'];
 const serverMain = 'services/standalone/dist/main.js';
 
 const compiler = 'node_modules/typescript-7/bin/tsc';

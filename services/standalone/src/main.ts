@@ -1,1 +1,4 @@
-process.stdout.write('DMB standalone: nothing to run yet\n');
+import { processEnvironment } from '@dmb/runtime';
+import { runStandalone } from './run.ts';
+
+await runStandalone(process.argv.slice(2), processEnvironment);

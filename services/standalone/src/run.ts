@@ -1,0 +1,62 @@
+/**
+ * What `npm start` does and says. Sentences for whoever started it go to standard output, the log
+ * to standard error; it never asks anything, so that scripts can run it.
+ */
+import { identityConfig } from '@dmb/identity';
+import { microblogConfig } from '@dmb/microblog';
+import { createLogger, helpText, logLevels, notice, runProcess, StartError, unknownVariables, type Environment, type LogLevel } from '@dmb/runtime';
+import { timelineConfig } from '@dmb/timeline';
+import { compose, type Standalone } from './compose.ts';
+import { readSettings, standaloneConfig, type Settings } from './config.ts';
+
+const usage = `Usage: npm start
+
+Starts DMB: all services in one process, with a database of its own in the data folder. Ctrl-C stops it.
+Everything is set by environment variables:
+`;
+
+const declarations = [standaloneConfig, identityConfig, microblogConfig, timelineConfig];
+
+/** Runs the program until a signal; resolves once it is ready, or has failed to start and said why. */
+export async function runStandalone(parameters: readonly string[], environment: Environment): Promise<void> {
+  const [parameter] = parameters;
+  if (parameter === '--help' || parameter === '-h') {
+    notice(`${usage}\n${helpText(declarations)}`);
+    return;
+  }
+  const logger = createLogger({ name: 'dmb', level: logLevelOf(environment) });
+  let settings: Settings | undefined;
+  let standalone: Standalone | undefined;
+  await runProcess(
+    { logger },
+    (lifecycle) => {
+      if (parameter !== undefined) throw new StartError(`"${parameter}" is not understood: everything is set by the environment. npm start -- --help tells how.`);
+      for (const sentence of unknownVariables(declarations, 'DMB_', environment)) notice(`Note: ${sentence}`);
+      settings = readSettings(environment);
+      standalone = compose(lifecycle, settings, environment, logger);
+    },
+    async () => {
+      if (settings !== undefined && standalone !== undefined) notice(readyText(settings, await standalone.operatorLink()));
+    },
+  );
+}
+
+/** The level is needed before the settings are known to be right; a wrong one is told with the others. */
+function logLevelOf(environment: Environment): LogLevel {
+  return logLevels.find((level) => level === environment[standaloneConfig.logLevel.name]?.trim()) ?? standaloneConfig.logLevel.default;
+}
+
+function readyText({ baseUrl, domain, data, databaseUrls }: Settings, operatorLink: string | undefined): string {
+  const operator =
+    operatorLink === undefined
+      ? []
+      : ['', '  This server has no operator yet. Whoever opens this link becomes it (it works once):', '', `    ${operatorLink}`];
+  return [
+    `DMB is ready at ${baseUrl}`,
+    ...operator,
+    '',
+    `  Next: open ${baseUrl} to sign up and post, or give "${domain}" to any Mastodon client as your server.`,
+    `  ${databaseUrls === undefined ? `Everything is kept in ${data}.` : 'Everything is kept in the database of DATABASE_URL.'} Ctrl-C stops the server. npm start -- --help tells what can be set.`,
+    '',
+  ].join('\n');
+}
