@@ -5,6 +5,7 @@
  * limited by address, and by handle over all addresses. A sign-up that broke in the middle is
  * finished here, since its owner has just proven who they are.
  */
+import { type PersonId, newPersonId } from '@dmb/protocol';
 import { AppError } from '@dmb/runtime';
 import { type Passwords, isOutdated } from './domain/passwords.ts';
 import { textLimits } from './limits.ts';
@@ -38,8 +39,9 @@ export class LogIns {
     const key = nameKey(name);
     await rates.attempt('logInByAddress', addressBucket);
     await rates.attempt('logInByHandle', key.slice(0, textLimits.emailLengthMax));
-    const person = await this.#find(key);
-    const stored = person && (await persons.password(person.id));
+    const id = await this.#find(key);
+    const person = await persons.find(id);
+    const stored = await persons.password(id);
     if (!(await passwords.verify(password, stored)) || person === undefined || stored === undefined || person.state === 'removed') {
       countLogIn('refused');
       throw new AppError('unauthenticated', 'This handle and password do not belong together.');
@@ -61,9 +63,10 @@ export class LogIns {
     return await passwords.verify(password, await persons.password(person.id));
   }
 
-  async #find(key: string): Promise<Person | undefined> {
+  /** The person of a name; nobody's id for an unknown one, so that looking further costs the same. */
+  async #find(key: string): Promise<PersonId> {
     const row = await this.#options.directory.find(key.includes('@') ? 'email' : 'login', key);
-    return row === undefined || row.state === 'retired' ? undefined : await this.#options.persons.find(row.person);
+    return row === undefined || row.state === 'retired' ? newPersonId() : row.person;
   }
 }
 

@@ -11,7 +11,7 @@ import { type ServiceApp, createServiceApp } from '@dmb/runtime/http';
 import { type TestDatabases, createTestDatabases } from '@dmb/testing';
 import { type LiveEvent, MemoryLimits } from '@dmb/timelines';
 import type { Databases } from '@dmb/postgres';
-import type { InjectOptions, Response } from 'light-my-request';
+import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify';
 import { type IdentityContext, createIdentityModule, identityConfig, identityMigrations } from '../src/index.ts';
 
 /** What the microblog service would do, and what a test wants it to do wrong. */
@@ -28,7 +28,7 @@ export class FakeMicroblog {
       this.failing = undefined;
       throw new AppError('unavailable');
     };
-    calls.bind('microblog.reserve-handle', async ({ handle, reservation }) => {
+    calls.bind('microblog.reserve-handle', async ({ handle, reservation }): Promise<AnswerOf<'microblog.reserve-handle'>> => {
       may('reserve-handle');
       if (!/^[a-z0-9_]{1,30}$/.test(handle)) return { outcome: 'invalid' };
       if (handle === 'admin') return { outcome: 'reserved-name' };
@@ -55,7 +55,7 @@ export class FakeMicroblog {
         ...(this.groups.get(person) ?? []),
       ],
     }));
-    calls.bind('microblog.role', async () => ({ role: 'owner' }));
+    calls.bind('microblog.role', async (): Promise<AnswerOf<'microblog.role'>> => ({ role: 'owner' }));
   }
 }
 
@@ -121,6 +121,8 @@ export async function personEvents(world: World): Promise<PersonEvent['what'][]>
 }
 
 let addresses = 0;
+/** An address that nobody else in this file has: limits count by address. */
+export const nextAddress = (): string => `10.1.${(++addresses >> 8) & 255}.${addresses & 255}`;
 
 /** A browser without script: keeps cookies, follows redirects inside the site, sends forms as they stand on the page. */
 export class TestBrowser {
@@ -129,7 +131,7 @@ export class TestBrowser {
   setCookies: readonly string[] = [];
   readonly #inject: World['inject'];
   readonly #origin: string;
-  readonly #address = `10.1.${(++addresses >> 8) & 255}.${addresses & 255}`;
+  readonly #address = nextAddress();
 
   constructor(inject: World['inject'], origin: string) {
     this.#inject = inject;
@@ -193,7 +195,7 @@ export interface TestApp {
 }
 
 export async function registerApp(world: World, fields: Readonly<Record<string, unknown>> = {}): Promise<TestApp> {
-  const answer = await world.inject({ method: 'POST', url: '/api/v1/apps', payload: { client_name: 'Test', redirect_uris: 'https://client.example/back', scopes: 'read write follow push', ...fields } });
+  const answer = await world.inject({ method: 'POST', url: '/api/v1/apps', headers: { 'x-forwarded-for': nextAddress() }, payload: { client_name: 'Test', redirect_uris: 'https://client.example/back', scopes: 'read write follow push', ...fields } });
   if (answer.statusCode !== 200) throw new Error(answer.body);
   return answer.json<TestApp>();
 }
