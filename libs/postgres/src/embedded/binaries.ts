@@ -43,7 +43,8 @@ function packageFolder(name: string): string | undefined {
   }
 }
 
-function linkLibraries(root: string): void {
+/** Makes the links that a package lists, where they are missing. */
+export function linkLibraries(root: string): void {
   const list = join(root, 'native', 'pg-symlinks.json');
   if (!existsSync(list)) return;
   for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as { source: string; target: string }[]) {

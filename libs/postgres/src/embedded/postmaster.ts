@@ -12,7 +12,7 @@
  * if it really is a Postgres in this folder.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '@dmb/runtime';
@@ -21,6 +21,7 @@ import { embeddedLimits } from '../limits.ts';
 /** What `postmaster.pid` says. */
 export interface Postmaster {
   readonly pid: number;
+  readonly port: number;
   readonly socketFolder: string;
   readonly ready: boolean;
 }
@@ -30,7 +31,7 @@ export function readPostmaster(cluster: string): Postmaster | undefined {
   try {
     const lines = readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n');
     const pid = Number(lines[0]);
-    return Number.isInteger(pid) && pid > 0 ? { pid, socketFolder: lines[4] ?? '', ready: lines[7]?.trim() === 'ready' } : undefined;
+    return Number.isInteger(pid) && pid > 0 ? { pid, port: Number(lines[3]), socketFolder: lines[4] ?? '', ready: lines[7]?.trim() === 'ready' } : undefined;
   } catch {
     return undefined;
   }
@@ -60,7 +61,9 @@ export async function freeCluster(cluster: string, told: (sentence: string) => v
   if (running === undefined) {
     // The children of a killed Postgres may live a moment longer, and a new one must not meet them.
     await end(() => childrenIn(cluster), 'SIGQUIT');
-    rmSync(join(cluster, 'postmaster.pid'), { force: true });
+    // Postgres would believe both files as long as any process has that pid, be it a zombie.
+    removeLock(join(cluster, 'postmaster.pid'), pid);
+    removeLock(join(postmaster.socketFolder, `.s.PGSQL.${postmaster.port}.lock`), pid);
     return;
   }
   const owner = readOwner(cluster);
@@ -69,6 +72,18 @@ export async function freeCluster(cluster: string, told: (sentence: string) => v
   }
   told(`a Postgres of an earlier run (process ${pid}) is still there; stopping it`);
   await end(() => (inspect(pid, cluster) === undefined ? [] : [pid]), 'SIGINT');
+}
+
+/** Removes a lock file if it is that of this pid: another program that starts just now may have put its own there. */
+function removeLock(file: string, pid: number): void {
+  const aside = `${file}.left-${process.pid}`;
+  try {
+    renameSync(file, aside);
+    if (Number(readFileSync(aside, 'utf8').split('\n')[0]) === pid) rmSync(aside);
+    else renameSync(aside, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 async function end(alive: () => readonly number[], first: NodeJS.Signals): Promise<void> {

@@ -117,8 +117,9 @@ function checkVersion(folder: string, cluster: string, { major }: Binaries): voi
 const readIfThere = (path: string): string | undefined => {
   try {
     return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new StartError(`The data folder cannot be read: ${path} (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`, { cause });
   }
 };
 
