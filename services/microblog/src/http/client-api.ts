@@ -7,7 +7,7 @@ import { APP_GUARD } from '@nestjs/core';
 import type { Calls } from '@dmb/runtime';
 import { Authenticator, AuthGuard, type RateLimiter } from '@dmb/runtime/http';
 import type { Appender } from '../append/appender.ts';
-import { EntryCommands } from '../commands/entries.ts';
+import { type EntryCommands } from '../commands/entries.ts';
 import { FollowCommands } from '../commands/follows.ts';
 import { MicroblogCommands } from '../commands/microblogs.ts';
 import { Posts } from '../posts/posts.ts';

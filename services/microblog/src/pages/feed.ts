@@ -13,7 +13,7 @@ const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', 
 
 /** Text as XML holds it: escaped, and without the characters that XML 1.0 cannot hold at all. */
 export function escapeXml(text: string): string {
-  // eslint-disable-next-line no-control-regex -- exactly these are meant
+   
   return text.replace(/[&<>"]/g, (character) => entities[character] ?? '').replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '');
 }
 

@@ -96,14 +96,11 @@ export class Posts {
   async edit(asker: PersonAsker, id: PostId, changes: PostChanges): Promise<Status> {
     const { row, status } = await this.ownPost(asker, id);
     const draft = parseDraft(changes.text, changes.spoilerText);
-    const body = {
-      ...textBody(draft, this.parts.presenter.site, {
-        mentioned: await this.mentionedBy(asker, draft),
-        sensitive: draft.spoilerText !== '' || (changes.sensitive ?? (status.sensitive && status.spoiler_text === '')),
-        language: parseLanguage(changes.language, status.language ?? null),
-      }),
-      about: row.objectId,
-    };
+    const body = textBody(draft, this.parts.presenter.site, {
+      mentioned: await this.mentionedBy(asker, draft),
+      sensitive: draft.spoilerText !== '' || (changes.sensitive ?? (status.sensitive && status.spoiler_text === '')),
+      language: parseLanguage(changes.language, status.language ?? null),
+    });
     await this.parts.commands.edit(actorOf(asker), row, body);
     const edited = await this.parts.presenter.status(asker, id);
     if (edited === undefined) throw new AppError('not-found');

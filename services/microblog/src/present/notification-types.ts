@@ -22,3 +22,8 @@ export const notificationTypes: readonly NotificationType[] = ['mention', 'follo
 export function notificationTypeOf({ what }: Pick<HappeningBody, 'what'>): NotificationType | undefined {
   return typeOf[what];
 }
+
+/** Whether it tells of a follow or of a request, and so depends on how that stands now. */
+export function isAboutFollowing({ what }: Pick<HappeningBody, 'what'>): boolean {
+  return what === 'follow-accepted' || what === 'follow-asked';
+}

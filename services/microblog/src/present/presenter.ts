@@ -12,15 +12,15 @@
  * microblogs (kept for a moment); role and grants. None of them depends on how many posts there are.
  */
 import type { Account, Asker, Context, CredentialAccount, Notification, PresentContext, Role, Status, StatusEdit } from '@dmb/events';
-import { formatPostId, parseBody, type Facet, type MicroblogId, type PostId } from '@dmb/protocol';
+import { formatPostId, parseBody, type Facet, type MicroblogId, type PostId, type Shown } from '@dmb/protocol';
 import type { EntryRow, Microblog } from '../domain/model.ts';
 import type { EntryStore } from '../store/entries.ts';
 import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
 import { toAccount, toCredentialAccount } from './account.ts';
-import { MicroblogFactsReader, type Site } from './facts.ts';
+import { MicroblogFactsReader, type MicroblogFacts, type Site } from './facts.ts';
 import { presentLimits } from './limits.ts';
-import { notificationTypeOf } from './notification-types.ts';
+import { isAboutFollowing, notificationTypeOf } from './notification-types.ts';
 import { PostReader, type PostFacts } from './posts.ts';
 import { Sight } from './sight.ts';
 import { toStatus } from './status.ts';
@@ -209,7 +209,8 @@ export class Presenter {
   async presentNotifications(asker: Extract<Asker, { kind: 'person' }>, rows: readonly EntryRow[]): Promise<Notification[]> {
     const happenings = rows.flatMap((row) => {
       const body = row.kind === 'happening' && row.microblog === asker.microblog && row.body !== null ? parseBody('happening', row.body) : undefined;
-      return body?.result === 'body' && body.body.actor !== undefined ? [{ row, body: body.body, actor: body.body.actor.id }] : [];
+      // What a microblog does to itself is no news to it.
+      return body?.result === 'body' && body.body.actor !== undefined && body.body.actor.id !== asker.microblog ? [{ row, body: body.body, actor: body.body.actor.id }] : [];
     });
     const postRows = await this.stores.entries.byIds([...new Set(happenings.flatMap(({ row }) => row.replyTo ?? []))]);
     const [sight, presented, parents] = await Promise.all([
@@ -217,6 +218,10 @@ export class Presenter {
       this.present(asker, postRows, 'notification'),
       this.stores.entries.byIds([...new Set(postRows.flatMap(({ replyTo }) => replyTo ?? []))]),
     ]);
+    const follows = await this.followsNow(
+      sight.factsOf(asker.microblog),
+      happenings.flatMap(({ body, actor }) => (isAboutFollowing(body) ? [actor] : [])),
+    );
     const posts = new Map(postRows.map((row) => [row.id, row]));
     const statuses = new Map(presented.statuses.map((status) => [status.id, status]));
     const authors = new Map(parents.map(({ id, person }) => [id, person]));
@@ -228,10 +233,21 @@ export class Presenter {
       const account = this.accountOf(sight, actor);
       if (account === undefined) return [];
       const base = { id: formatPostId(row.id), created_at: row.createdAt.toISOString(), account, group_key: `ungrouped-${row.id}` };
-      if (type !== 'mention') return sight.edge(actor, asker.microblog, body.shown ?? 'owner') ? [{ ...base, type }] : [];
+      if (type !== 'mention') {
+        // A follow that is over, and a request that was decided, notify of nothing any more.
+        const shown = follows.get(`${actor} ${type === 'follow' ? 'active' : 'asked'}`);
+        return shown !== undefined && sight.edge(actor, asker.microblog, shown) ? [{ ...base, type }] : [];
+      }
       const status = post === undefined ? undefined : statuses.get(formatPostId(post.id));
       return status === undefined ? [] : [{ ...base, type, status }];
     });
+  }
+
+  /** How these follow a microblog now, or ask to: `<follower> <state>` → who may know. */
+  private async followsNow(followed: MicroblogFacts | undefined, followers: readonly MicroblogId[]): Promise<Map<string, Shown>> {
+    if (followed?.logs === undefined || followers.length === 0) return new Map();
+    const grants = await this.stores.grants.followersAmong(followed.logs, [...new Set(followers)]);
+    return new Map(grants.map(({ via, state, shown }) => [`${via ?? ''} ${state}`, shown]));
   }
 
   private accountOf(sight: Sight, id: MicroblogId): Account | undefined {

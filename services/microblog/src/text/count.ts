@@ -15,7 +15,7 @@ export const textLimits = {
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
 function countGraphemes(text: string): number {
-  // eslint-disable-next-line no-control-regex -- ASCII, where a character is a grapheme but for CR LF
+   
   if (/^[\x00-\x0c\x0e-\x7f]*$/.test(text)) return text.length;
   let count = 0;
   for (const _ of graphemes.segment(text)) count++;

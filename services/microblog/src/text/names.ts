@@ -7,7 +7,7 @@
 
 /** Directions, joiners, fillers and other characters without a look of their own. */
 const invisible =
-  // eslint-disable-next-line no-misleading-character-class -- a list of single characters
+   
   /[\p{Cc}\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
 /** A joiner that does not join two pictures. */
