@@ -72,8 +72,9 @@ export async function readStretches(database: Queryable, wants: readonly Wanted[
   const places = await database.query<PlaceRow>(
     `SELECT t.ord::int4 AS ord, l.audience, l.microblog_id, l.origin_log_id, ep.epoch, ep.fork, coalesce(c.number, greatest(ep.fork, l.floor)) AS cursor, h.hash, p.wanted IS NOT NULL AS is_parked
      FROM unnest($1::int2[], $2::uuid[], $3::int4[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, ord)
-     JOIN log l USING (log_shard, log_id) JOIN epoch ep USING (log_shard, log_id, epoch_no)
+     JOIN epoch ep USING (log_shard, log_id, epoch_no)
      LEFT JOIN cursor c USING (log_shard, log_id, epoch_no) LEFT JOIN parked p USING (log_shard, log_id, epoch_no)
+     JOIN log l ON (l.log_shard, l.log_id) = (t.log_shard, t.log_id)
      LEFT JOIN log_hash h ON (h.log_shard, h.log_id, h.epoch_no, h.number) = (t.log_shard, t.log_id, t.epoch_no, c.number)`,
     keys,
   );
