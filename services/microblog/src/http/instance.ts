@@ -20,7 +20,7 @@ export const CALLS = Symbol('calls');
 export const programVersion = '0.1.0';
 /** What clients compare: it reads as a version of Mastodon, and keeps its optional features off. */
 export const clientApiVersion = `4.5.0 (compatible; DMB ${programVersion})`;
-const sourceUrl = 'https://github.com/dmb-project/dmb';
+const sourceUrl = '';
 
 const description = 'A server for distributed microblogging: post, follow and read from here, with any Mastodon client.';
 
