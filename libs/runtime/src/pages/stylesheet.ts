@@ -11,7 +11,7 @@
  * `.error-summary`, `.notice` (+ `.success`, `.warning`) · `.choices` (radio cards) · `.rows`
  * (list of `.row` with `.row-main`, `.row-end`) · `.facts` (a definition list) · `.badge` · `.avatar`
  * (+ `.large`, `.tint-0` … `.tint-7`) · `.code` (text to copy) · `.hero`, `.features` (landing) ·
- * `.profile`, `.counts` · `.posts` with `.post` (`.post-head`, `.post-name`, `.post-acct`,
+ * `.profile` (`.profile-banner`, `.profile-head`, `.profile-note`), `.counts` · `.posts` with `.post` (`.post-head`, `.post-name`, `.post-acct`,
  * `.post-time`, `.post-body`, `.post-foot`) · `.pager` · `.visually-hidden`.
  */
 import { createHash } from 'node:crypto';
@@ -141,6 +141,7 @@ const reading = `
 .feature{padding:1.5rem;border:1px solid var(--line);border-radius:var(--radius);background:var(--surface)}.feature h2,.feature h3{font-size:1.0625rem;margin-bottom:.4rem}.feature p{color:var(--muted);font-size:.975rem;line-height:1.55}
 .columns{display:grid;gap:2rem;align-items:start}@media (min-width:56rem){.columns{grid-template-columns:minmax(0,1fr) 19rem;gap:3rem}}
 .profile{display:flex;flex-direction:column;gap:1.1rem;margin-bottom:2rem}
+img{max-width:100%}.profile-banner{display:block;width:100%;height:auto;aspect-ratio:3/1;object-fit:cover;border-radius:var(--radius)}.feature .code{padding:.6rem .9rem;font-size:.95rem}.feature>*+*{margin-top:.75rem}.feature>h2+*,.feature>h3+*{margin-top:0}
 .profile-head{display:flex;flex-wrap:wrap;align-items:center;gap:1.1rem}.profile-head h1{overflow-wrap:anywhere}.profile-acct{color:var(--muted);overflow-wrap:anywhere}
 .profile-note{overflow-wrap:anywhere;text-wrap:pretty}.profile-note p+p{margin-top:.75rem}
 .counts{display:flex;flex-wrap:wrap;gap:.35rem 1.5rem;list-style:none;padding:0;color:var(--muted);font-size:.975rem}.counts strong{color:var(--ink);font-weight:660;font-variant-numeric:tabular-nums}
