@@ -34,6 +34,12 @@ export const fanOutLimits = {
   /** How often the repair loop looks at its own memory of parked logs; without any it asks nobody. */
   repairLookMs: 250,
   causeLengthMax: 500,
+  /** Waiting for microblog's view of a follow before the own log is parked. */
+  projectionWaitMs: 1_000,
+  /** Attempts at a parked own log after which that view is waited for no more. */
+  projectionAttemptsMax: 8,
+  /** Persons whose personal microblog is remembered. */
+  personsKnownMax: 10_000,
   /** Between two sweeps over all heads. */
   sweepIntervalMs: 3_600_000,
   /** The first sweep comes this long after the start. */

@@ -230,6 +230,46 @@ describe('the peer rule at work', () => {
   });
 });
 
+describe('a follow that microblog has not projected yet', () => {
+  it('leaves the timeline until it has, so that no rebuild comes without the new log', async () => {
+    // Removing the timeline at once passes where the projection is always first.
+    await start();
+    const news = world.create();
+    const ann = newPersonId();
+    const old = world.post(news.public);
+    await events.deliver([old]);
+    world.isBehind = true;
+    expect(await homeOf(ann)).toEqual([]);
+    const delivered = events.deliver([world.follow(ann, news)]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await homeOf(ann)).toEqual([]);
+    expect(heard.some(({ type }) => type === 'person')).toBe(false);
+    world.project();
+    await delivered;
+    expect(heard.some(({ type }) => type === 'person')).toBe(true);
+    expect(await homeOf(ann)).toEqual([old.id]);
+  });
+
+  it('is parked when it takes long, and holds nobody else up', async () => {
+    await start();
+    const [news, sport] = [world.create(), world.create()];
+    const [ann, bob] = [newPersonId(), newPersonId()];
+    await events.deliver([world.follow(bob, sport)]);
+    await makePresent(bob);
+    world.isBehind = true;
+    const [follow, post] = [world.follow(ann, news), world.post(sport.public)];
+    await events.deliver([follow, post]);
+    expect(await homeOf(bob)).toEqual([post.id]);
+    expect(await rows<{ cause: string }>('SELECT cause FROM parked')).toMatchObject([{ cause: expect.stringMatching(/has not taken a follow in/) as string }]);
+    world.project();
+    await until(async () => (await rows('SELECT FROM parked')).length === 0);
+    const next = world.post(news.public);
+    await makePresent(ann);
+    await events.deliver([next]);
+    expect(await homeOf(ann)).toEqual([next.id]);
+  });
+});
+
 describe('parking', () => {
   it('puts a log aside that cannot be fetched, lets the others go on, and repairs it', async () => {
     await start();

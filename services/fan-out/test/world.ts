@@ -26,6 +26,9 @@ export class FakeMicroblogs {
   readonly logs = new Map<LogId, Log>();
   /** Who follows which logs, as microblog's own projection has it. */
   readonly following = new Map<PersonId, Set<LogId>>();
+  /** Set to keep the projection behind the logs. */
+  isBehind = false;
+  private readonly lateFollows: (() => void)[] = [];
   /** Set to make every call fail. */
   isDown = false;
   calls = 0;
@@ -47,6 +50,14 @@ export class FakeMicroblogs {
         next: page.length < all.length && last !== undefined ? { shard: last.shard, log: last.log } : null,
         databases: 1,
       });
+    });
+    calls.bind('microblog.contributions', ({ person }) => {
+      const microblog = person as string as MicroblogId;
+      return Promise.resolve({ contributions: [{ microblog, handle: 'ann', domain: 'dmb.test', title: '', role: 'owner' as const, personal: true }] });
+    });
+    calls.bind('microblog.listening', ({ asker }) => {
+      const home = asker.kind === 'person' ? [...(this.following.get(asker.person) ?? [])] : [];
+      return Promise.resolve({ home, notifications: null, personal: true });
     });
     calls.bind('microblog.snapshot', ({ person, before, limit }) => {
       const ids = this.homeOf(person).filter((id) => before === null || id < before);
@@ -93,14 +104,23 @@ export class FakeMicroblogs {
 
   /** A follow, or its end, with its happening in the own log. */
   follow(person: PersonId, of: FakeMicroblog, reads = true): EntryRef {
-    const logs = this.following.get(person) ?? new Set();
-    this.following.set(person, logs);
-    for (const { log } of [of.public, of.followers]) {
-      if (reads) logs.add(log);
-      else logs.delete(log);
-    }
+    const project = (): void => {
+      const logs = this.following.get(person) ?? new Set();
+      this.following.set(person, logs);
+      for (const { log } of [of.public, of.followers]) {
+        if (reads) logs.add(log);
+        else logs.delete(log);
+      }
+    };
+    if (this.isBehind) this.lateFollows.push(project);
+    else project();
     const grants = [of.public, of.followers].map(({ log, audience }) => ({ log, audience, state: reads ? 'active' : 'ended', sees: reads, from: 0 }));
     return this.append(of.own, 'happening', { what: reads ? 'follow-accepted' : 'follow-ended', person, actor: { id: of.id, handle: 'a@dmb.test' }, grants });
+  }
+
+  /** The projection has caught up. */
+  project(): void {
+    for (const late of this.lateFollows.splice(0)) late();
   }
 
   /** Ids in the home of a person, falling. */

@@ -7,7 +7,8 @@
  *                    └─ beyond              fetch the range ─────┘
  *                                                                ▼
  *   stretch:  1 followers (own logs), in a transaction under the lock of the cursors
- *             2 remove the timelines of those whose following changed
+ *             2 wait until microblog's view of who follows whom agrees (projection.ts), then
+ *               remove the timelines of those whose following changed
  *             3 read the audience, plan (domain/plan.ts)
  *             4 push small audiences to the store
  *             5 tell open streams
@@ -23,8 +24,7 @@
  * Postgres by the next read, whole, by the same code as every other rebuild, and it is exact. It has to
  * be removed *after* the follower's row is committed: whatever is planned from then on is pushed to
  * them, and whatever was planned before is in the snapshot. Removing first would lose what is planned
- * between the two. (microblog removes it too, when its projection of who follows whom has the row: the
- * later of the two removals is the one that counts.)
+ * between the two.
  *
  * What fails for one log only (it cannot be fetched, it has a hole, an entry makes us throw) is parked:
  * one row, and the others go on. What fails for all (our database, the store) rejects, and the event log
@@ -43,6 +43,7 @@ import type { FollowerStore } from '../store/followers.ts';
 import { keyOf, type ParkRequest, type Progress, type ProgressStore } from '../store/progress.ts';
 import type { Deliverer } from './deliverer.ts';
 import { LogLocks } from './log-locks.ts';
+import { Projection } from './projection.ts';
 
 const shardCount = 1_024;
 
@@ -71,9 +72,11 @@ interface Fetched extends Stretch {
 export class Applier {
   private readonly parts: ApplierParts;
   private readonly locks = new LogLocks();
+  private readonly projection: Projection;
 
   constructor(parts: ApplierParts) {
     this.parts = parts;
+    this.projection = new Projection(parts.calls, parts.logger, parts.now);
   }
 
   /**
@@ -112,11 +115,11 @@ export class Applier {
   }
 
   /**
-   * Fetches and applies `(cursor, upTo]` of one log.
+   * Fetches and applies `(cursor, upTo]` of one log. `attempts` is how often that was tried in vain.
    * @throws the cause, if the log cannot go on; nothing is parked then
    */
-  async catchUp(log: LogRef, upTo: bigint): Promise<void> {
-    await this.locks.run([keyOf(log)], () => this.fetchRange(log, upTo));
+  async catchUp(log: LogRef, upTo: bigint, attempts = 0): Promise<void> {
+    await this.locks.run([keyOf(log)], () => this.fetchRange(log, upTo, attempts < fanOutLimits.projectionAttemptsMax));
   }
 
   /** Writes down that logs cannot go on. */
@@ -141,7 +144,7 @@ export class Applier {
     await this.park([{ log, number, wanted, cause: causeOf(error) }]);
   }
 
-  private async fetchRange(log: LogRef, upTo: bigint): Promise<void> {
+  private async fetchRange(log: LogRef, upTo: bigint, patient = true): Promise<void> {
     const progress = await this.parts.progress.load([log]);
     let at = progress.get(keyOf(log))?.cursor ?? 0n;
     while (at < upTo) {
@@ -155,7 +158,7 @@ export class Applier {
         case 'apply': {
           const end = decision.entries.at(-1)?.number ?? decision.cursor;
           fanOutMetrics.fetched(decision.entries.length);
-          await this.apply([{ log, cursor: decision.cursor, entries: decision.entries, end }]);
+          await this.apply([{ log, cursor: decision.cursor, entries: decision.entries, end }], patient);
           at = end;
         }
       }
@@ -180,10 +183,10 @@ export class Applier {
     }
   }
 
-  private async apply(stretches: readonly Fetched[]): Promise<void> {
+  private async apply(stretches: readonly Fetched[], patient = true): Promise<void> {
     const { progress, followers, deliverer, live, now } = this.parts;
     const changed: LiveEvent[] = [];
-    for (const stretch of stretches) changed.push(...(await this.applyHappenings(stretch)));
+    for (const stretch of stretches) changed.push(...(await this.applyHappenings(stretch, patient)));
 
     const delivering = stretches.filter((stretch) => stretch.entries.some(isDelivered)).map(({ log }) => log);
     const audiences = await followers.audiences(delivering);
@@ -201,11 +204,13 @@ export class Applier {
   }
 
   /** Steps 1 and 2 for one stretch; what open streams of the persons concerned are to be told. */
-  private async applyHappenings({ log, cursor, entries }: Fetched): Promise<LiveEvent[]> {
+  private async applyHappenings({ log, cursor, entries }: Fetched, patient: boolean): Promise<LiveEvent[]> {
     const changes = entries.flatMap(({ audience, body, number }) => (audience === 'own' ? followerChanges(body ?? null, number) : []));
     if (changes.length === 0) return [];
     if (!(await this.parts.followers.apply(log, cursor, changes))) return [];
-    const persons = [...new Set(changes.map(({ person }) => person))].map((person): Reader => ({ shard: shardOf(person), person }));
+    const byPerson = Map.groupBy(changes, ({ person }) => person);
+    await inParallel([...byPerson], fanOutLimits.fetchesAtOnce, ([person, ofPerson]) => this.projection.agrees(person, ofPerson, patient));
+    const persons = [...byPerson.keys()].map((person): Reader => ({ shard: shardOf(person), person }));
     await this.parts.timelines.remove(persons);
     return persons.map(({ shard, person }) => ({ type: 'person', event: { shard, person, what: 'following-changed' } }));
   }

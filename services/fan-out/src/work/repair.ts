@@ -63,7 +63,7 @@ export class Repair {
   private async mend(parked: ParkedLog): Promise<void> {
     const log = { shard: parked.shard, log: parked.log, epochNo: parked.epochNo };
     try {
-      await this.parts.applier().catchUp(log, parked.wanted);
+      await this.parts.applier().catchUp(log, parked.wanted, parked.attempts);
       // Everything may have been there already: then no move has taken the row away.
       const cursor = (await this.parts.progress.load([log])).get(keyOf(log))?.cursor ?? 0n;
       await this.parts.progress.unpark(log, cursor);
