@@ -1,9 +1,10 @@
-/** The calls that this service answers, each bound to what answers it. Presenting is bound where it is written. */
-import type { CallHandler, Calls } from '@dmb/runtime';
+/** The calls that this service answers, each bound to what answers it. */
+import type { Calls } from '@dmb/runtime';
 import type { AnswerOf, Asker } from '@dmb/events';
 import type { LogId } from '@dmb/protocol';
 import type { MicroblogCommands } from './commands/microblogs.ts';
 import { readLimits } from './limits.ts';
+import type { Presenter } from './present/presenter.ts';
 import type { LogStore } from './store/logs.ts';
 import type { MicroblogStore } from './store/microblogs.ts';
 import type { SnapshotStore } from './store/snapshot.ts';
@@ -14,17 +15,11 @@ export interface CallParts {
   readonly microblogs: MicroblogStore;
   readonly logs: LogStore;
   readonly snapshots: SnapshotStore;
-}
-
-/** The presenting calls. */
-export interface PresentingCalls {
-  readonly present: CallHandler<'microblog.present'>;
-  readonly presentNotifications: CallHandler<'microblog.present-notifications'>;
-  readonly account: CallHandler<'microblog.account'>;
+  readonly presenter: Presenter;
 }
 
 /** Binds every call of microblog. */
-export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots }: CallParts, presenting: PresentingCalls): void {
+export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots, presenter }: CallParts): void {
   calls.bind('microblog.reserve-handle', async (request) => ({ outcome: await commands.reserveHandle(request) }));
   calls.bind('microblog.create', async (request) => {
     await commands.create(request);
@@ -41,9 +36,9 @@ export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots 
     const role = await microblogs.role(person, microblog);
     return role === undefined ? null : { role };
   });
-  calls.bind('microblog.present', presenting.present);
-  calls.bind('microblog.present-notifications', presenting.presentNotifications);
-  calls.bind('microblog.account', presenting.account);
+  calls.bind('microblog.present', ({ asker, ids, context }) => presenter.statuses(asker, ids, context));
+  calls.bind('microblog.present-notifications', async ({ asker, ids }) => ({ notifications: await presenter.notifications(asker, ids) }));
+  calls.bind('microblog.account', async ({ asker, microblog }) => ({ account: (await presenter.account(asker, microblog)) ?? null }));
 }
 
 /** What a stream listens to: a person's followed logs, a group's own; null when the role is over. */

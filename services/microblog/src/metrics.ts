@@ -1,42 +1,39 @@
-/** What this service counts: one function per thing that happens. No ids in attributes. */
-import { metrics } from '@opentelemetry/api';
+/** What this service counts: one function per thing that happens. */
+import { meter } from '@dmb/runtime';
+import type { Audience } from '@dmb/events';
 
-const meter = metrics.getMeter('@dmb/microblog');
-
-const entries = meter.createCounter('dmb.append.entries', { description: 'Entries committed', unit: '{entry}' });
-const batchRows = meter.createHistogram('dmb.append.batch.size', { description: 'Rows of a batch', unit: '{entry}' });
-const batchSeconds = meter.createHistogram('dmb.append.batch.duration', { description: 'From sending a batch to its commit', unit: 's' });
-const attempts = meter.createCounter('dmb.append.retries', { description: 'Rows or batches that had to be run again', unit: '{retry}' });
-const refusals = meter.createCounter('dmb.append.refused', { description: 'Appends refused because too many wait', unit: '{entry}' });
-const applied = meter.createCounter('dmb.microblog.consumer.applied', { description: 'Entries whose effects our own consumer has applied', unit: '{entry}' });
-const parked = meter.createCounter('dmb.microblog.consumer.parked', { description: 'Logs set aside because an entry could not be applied', unit: '{log}' });
-const happened = meter.createCounter('dmb.microblog.happenings', { description: 'Happenings derived from posts', unit: '{happening}' });
+const consumer = 'microblog' as const;
 
 /** What a lane tells. */
 export interface AppendMetrics {
-  committed(rows: number, milliseconds: number): void;
-  lost(rows: number): void;
-  clashed(): void;
-  bisected(): void;
-  connectionLost(): void;
-  refused(): void;
+  /** One batch that was committed. */
+  batch(rows: number): void;
+  /** One entry of it, and how long its caller waited. */
+  accepted(log: Audience, waitedMs: number): void;
+  /** Entries that have to be tried again: a number, an id or a key was taken. */
+  again(rows: number): void;
+  /** How far our clock is ahead; the function returned ends it. */
+  observe(read: { readonly waiting: () => number; readonly clockAheadMs: () => number }): () => void;
 }
 
 export const appendMetrics: AppendMetrics = {
-  committed(rows, milliseconds) {
-    entries.add(rows);
-    batchRows.record(rows);
-    batchSeconds.record(milliseconds / 1_000);
+  batch: (rows) => meter('appendBatchSize').record(rows),
+  accepted(log, waitedMs) {
+    meter('accepted').add(1, { log });
+    meter('appendDuration').record(waitedMs / 1_000);
   },
-  lost: (rows) => attempts.add(rows, { cause: 'lost' }),
-  clashed: () => attempts.add(1, { cause: 'clash' }),
-  bisected: () => attempts.add(1, { cause: 'bisected' }),
-  connectionLost: () => attempts.add(1, { cause: 'connection-lost' }),
-  refused: () => refusals.add(1),
+  again: (rows) => meter('appendConflicts').add(rows),
+  observe({ waiting, clockAheadMs }) {
+    const ends = [meter('appendWaiting').observe(waiting), meter('clockAhead').observe(() => clockAheadMs() / 1_000)];
+    return () => {
+      for (const end of ends) end();
+    };
+  },
 };
 
 export const consumerMetrics = {
-  applied: (count: number): void => applied.add(count),
-  parked: (): void => parked.add(1),
-  happened: (what: string): void => happened.add(1, { what }),
+  applied: (entries: number): void => meter('consumed').add(entries, { consumer, outcome: 'applied' }),
+  dropped: (events: number): void => meter('consumed').add(events, { consumer, outcome: 'known' }),
+  parked: (): void => meter('consumed').add(1, { consumer, outcome: 'parked' }),
+  gapsFound: (logs: number): void => meter('gapsFound').add(logs, { consumer }),
 };

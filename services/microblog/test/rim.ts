@@ -32,7 +32,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly text: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers are looked at field by field
+  /** Looked at field by field. */
   readonly json: any;
 }
 
@@ -114,8 +114,8 @@ export class World {
     this.made = made;
   }
 
-  static async make(options: { readonly limiter?: RateLimiter; readonly requestsMax?: number; readonly cachedMs?: number } = {}): Promise<World> {
-    const domain = normaliseDomain('dmb.test') as Domain;
+  static async make(options: { readonly domain?: string; readonly limiter?: RateLimiter; readonly requestsMax?: number; readonly cachedMs?: number } = {}): Promise<World> {
+    const domain = normaliseDomain(options.domain ?? 'dmb.test') as Domain;
     const testDatabases = await createTestDatabases({ domain });
     const databases = await testDatabases.openMigrated('microblog', await microblogMigrations());
     const ids = new IdSource();
@@ -139,7 +139,7 @@ export class World {
       requestsMax: options.requestsMax,
     });
     const module: DynamicModule = { module: TestModule, controllers, providers };
-    const app = await createServiceApp(module, { name: 'microblog', logger: silentLogger, isKnownHost: (host) => host === domain, https: true });
+    const app = await createServiceApp(module, { name: 'microblog', logger: silentLogger, isKnownHost: (host) => host === domain, https: !domain.startsWith('localhost') });
     const world = new World(domain, databases, app, { commands, presenter, microblogs, consumer }, { testDatabases, appender });
     calls.bind('identity.token', ({ token }) => Promise.resolve(world.tokens.get(token) ?? null));
     calls.bind('identity.registration', () => Promise.resolve({ mode: world.registration, persons: 3, operatorMicroblog: world.operator }));

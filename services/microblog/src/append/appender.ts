@@ -32,6 +32,7 @@ export interface AppenderOptions {
 export class Appender {
   readonly #databases: AppenderOptions['databases'];
   readonly #lanes: ReadonlyMap<Database, readonly Lane[]>;
+  readonly #stopObserving: () => void;
   #closing = false;
 
   constructor({ databases, ids, lanes, committed, now = Date.now }: AppenderOptions) {
@@ -39,6 +40,8 @@ export class Appender {
     const lanesOf = (database: Database): Lane[] =>
       Array.from({ length: lanes }, () => new Lane({ database, ids, metrics: appendMetrics, now, committed: (relay) => committed(database.index, relay) }));
     this.#lanes = new Map(databases.all.map((database) => [database, lanesOf(database)]));
+    const all = [...this.#lanes.values()].flat();
+    this.#stopObserving = appendMetrics.observe({ waiting: () => all.reduce((total, { waiting }) => total + waiting, 0), clockAheadMs: () => this.#clockAheadMs });
   }
 
   /**
@@ -56,8 +59,12 @@ export class Appender {
 
   /** Why no ids are drawn now, for readiness; undefined when they are. */
   get unready(): string | undefined {
-    const aheadMs = Math.max(0, ...[...this.#lanes.values()].flat().map(({ clockAheadMs }) => clockAheadMs));
+    const aheadMs = this.#clockAheadMs;
     return aheadMs > appendLimits.clockAheadMsMax ? `the clock of this process is ${aheadMs} ms ahead of the database's` : undefined;
+  }
+
+  get #clockAheadMs(): number {
+    return Math.max(0, ...[...this.#lanes.values()].flat().map(({ clockAheadMs }) => clockAheadMs));
   }
 
   /** Deletes expired keys once an hour. */
@@ -72,6 +79,7 @@ export class Appender {
   /** Takes nothing more, commits what was taken in, lets go. */
   async close(): Promise<void> {
     this.#closing = true;
+    this.#stopObserving();
     await Promise.all([...this.#lanes.values()].flat().map((lane) => lane.close()));
   }
 }

@@ -33,7 +33,8 @@
  * Bounded: the queue by rows and bytes (one more is refused at once), a row by its patience and by
  * the number of clashes, a batch by rows and bytes, remembered heads by number.
  */
-import { context, propagation, ROOT_CONTEXT, type Context } from '@opentelemetry/api';
+import { context, ROOT_CONTEXT, type Context } from '@opentelemetry/api';
+import { producerHeaders } from '@dmb/event-log';
 import { bytesToUuid, parseUuid, type IdSource, type LogId, type PostId } from '@dmb/protocol';
 import { DatabaseError, isConnectionLost, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, relayOf, statement, type Database, type DedicatedConnection, type Queryable } from '@dmb/postgres';
 import { AppError, sleep } from '@dmb/runtime';
@@ -98,12 +99,16 @@ export class Lane {
     return this.#clockAheadMs;
   }
 
+  /** Appends that wait for a commit. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** Takes one in; resolves after its commit. */
   append(request: AppendRequest): Promise<Appended> {
     const bytes = request.envelope.length + request.body.length;
     if (this.#stopping.signal.aborted) return Promise.reject(new AppError('unavailable', undefined, { detail: 'the lane is closed' }));
     if (this.#queue.length >= appendLimits.queueRowsMax || this.#queuedBytes + bytes > appendLimits.queueBytesMax) {
-      this.#options.metrics.refused();
       return Promise.reject(new AppError('unavailable', undefined, { detail: `${this.#queue.length} appends wait`, retryAfterSeconds: 1 }));
     }
     return new Promise((resolve, reject) => {
@@ -186,13 +191,11 @@ export class Lane {
   async #attempt(rows: readonly Waiting[], connection: DedicatedConnection): Promise<void> {
     const drawn = await this.#draw(rows, connection);
     if (drawn === undefined) return;
-    const headers: Record<string, string> = {};
-    propagation.inject(context.active(), headers);
+    const headers = producerHeaders();
     const [first] = rows;
-    const started = performance.now();
     const answers = first?.request.effect === undefined ? await runStatement(connection, drawn, headers) : [await this.#withEffect(connection, drawn, first.request.effect, headers)];
-    this.#options.metrics.committed(rows.length, performance.now() - started);
-    this.#settle(rows, answers);
+    this.#options.metrics.batch(rows.length);
+    this.#settle(drawn, rows, answers);
   }
 
   /** BEGIN; the statement; check and effect if it won; COMMIT. What did not win is rolled back. */
@@ -233,7 +236,7 @@ export class Lane {
     return drawn;
   }
 
-  #settle(rows: readonly Waiting[], answers: readonly (AppendAnswer | undefined)[]): void {
+  #settle(drawn: readonly BatchRow[], rows: readonly Waiting[], answers: readonly (AppendAnswer | undefined)[]): void {
     const lost: Waiting[] = [];
     const relays = new Set<number>();
     for (const [index, waiting] of rows.entries()) {
@@ -248,12 +251,13 @@ export class Lane {
       if (answer.how === 'won') {
         this.#heads.advance(request.log, appended.number, appended.id);
         relays.add(relayOf(request.log.shard));
+        this.#options.metrics.accepted(drawn[index]?.head.audience ?? 'public', this.#options.now() - waiting.since);
       }
       waiting.resolve(appended);
     }
     for (const relay of relays) this.#options.committed(relay);
     if (lost.length > 0) {
-      this.#options.metrics.lost(lost.length);
+      this.#options.metrics.again(lost.length);
       this.#again(lost);
     }
   }
@@ -283,7 +287,6 @@ export class Lane {
       }
       return;
     }
-    this.#options.metrics.bisected();
     const half = Math.ceil(rows.length / 2);
     await this.#commit(rows.slice(0, half));
     await this.#commit(rows.slice(half));
@@ -291,7 +294,7 @@ export class Lane {
 
   /** Somebody else has a key, an id or an object id of ours: look for our objects, run the others again. */
   async #afterClash(rows: readonly Waiting[], error: unknown): Promise<void> {
-    this.#options.metrics.clashed();
+    this.#options.metrics.again(rows.length);
     for (const { request } of rows) this.#heads.forget(request.log);
     let left = rows;
     if (isUniqueViolation(error, 'entry_object')) {
@@ -313,7 +316,6 @@ export class Lane {
 
   /** The commit may have happened: who is there is answered, the others are appended again. */
   async #afterLostConnection(rows: readonly Waiting[], cause: unknown): Promise<void> {
-    this.#options.metrics.connectionLost();
     this.#dropConnection();
     const deadline = this.#options.now() + appendLimits.patienceMs;
     let error = cause;

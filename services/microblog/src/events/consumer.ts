@@ -63,7 +63,7 @@ export class EntryConsumer {
   }
 
   /** Takes part in the event log until the subscription is stopped; sweeps and repairs on `background`. */
-  async start(eventLog: EventLog, background: Background): Promise<Subscription> {
+  async start(eventLog: Pick<EventLog, 'subscribe'>, background: Background): Promise<Subscription> {
     this.#background = background;
     background.every(sweepName, { intervalMs: consumerLimits.sweepIntervalMs }, (signal) => this.sweep(signal));
     background.every(repairName, { intervalMs: consumerLimits.sweepIntervalMs, firstAfterMs: 0 }, () => this.repair());
@@ -115,6 +115,7 @@ export class EntryConsumer {
         const last = rows.at(-1);
         after = last === undefined || rows.length < consumerLimits.sweepLogsMax ? undefined : { shard: last.shard, log: last.log, epochNo: last.epoch_no };
         const behind = rows.flatMap(({ shard, log, epoch_no, head, cursor }) => (head !== null && head > cursor ? [{ shard, log, epochNo: epoch_no, wanted: head }] : []));
+        if (behind.length > 0) consumerMetrics.gapsFound(behind.length);
         await this.#applyAll(behind);
       } while (after !== undefined && signal?.aborted !== true);
     }
@@ -152,8 +153,10 @@ export class EntryConsumer {
       for (const stretch of stretches) {
         const want = wanted.get(`${stretch.log}/${stretch.epochNo}`);
         if (want === undefined) continue;
-        if (stretch.cursor >= want.wanted) await this.#release(database, stretch);
-        else if (stretch.isParked && !isRepair) await this.#park(database, want, stretch.cursor, undefined);
+        if (stretch.cursor >= want.wanted) {
+          consumerMetrics.dropped(1);
+          await this.#release(database, stretch);
+        } else if (stretch.isParked && !isRepair) await this.#park(database, want, stretch.cursor, undefined);
         else behind.push({ stretch, want });
       }
       const applied = await this.#applyOrPark(database, behind);

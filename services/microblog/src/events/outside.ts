@@ -30,7 +30,6 @@ import { AppError } from '@dmb/runtime';
 import type { Appender } from '../append/appender.ts';
 import { happening, refOf } from '../domain/happenings.ts';
 import type { Microblog, MicroblogLogs } from '../domain/model.ts';
-import { consumerMetrics } from '../metrics.ts';
 import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
 import { putContribution, putFollowing, type ContributionChange, type FollowingChange } from '../store/person.ts';
@@ -248,8 +247,7 @@ export class OutsideEffects {
     const body: Omit<HappeningBody, 'salt'> = { what, actor: refOf(author), post: { log: stretch.log, epoch: stretch.epoch, number: Number(post.number), id: post.objectId } };
     const key = `${stretch.epochNo}:${post.number}:${what}:${target.id}`;
     try {
-      const { how } = await this.#appender.append({ ...happening(ownLog, body, this.#now(), post.id), key: { scope: stretch.log, key, expires: 'never' } });
-      if (how === 'appended') consumerMetrics.happened(what);
+      await this.#appender.append({ ...happening(ownLog, body, this.#now(), post.id), key: { scope: stretch.log, key, expires: 'never' } });
     } catch (error) {
       // The target was closed meanwhile: there is nobody to tell.
       if (error instanceof AppError && (error.kind === 'gone' || error.kind === 'not-found')) return;

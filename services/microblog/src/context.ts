@@ -1,0 +1,22 @@
+/** What microblog is given by whoever runs it. */
+import type { EventLog } from '@dmb/event-log';
+import type { Databases } from '@dmb/postgres';
+import type { Domain } from '@dmb/protocol';
+import type { Calls, Logger } from '@dmb/runtime';
+import type { Limits } from '@dmb/timelines';
+import type { MicroblogConfig } from './config.ts';
+
+export interface MicroblogContext {
+  readonly config: MicroblogConfig;
+  /** Opened as the service `microblog`. */
+  readonly databases: Databases;
+  /** Microblog binds `microblog.*` here and asks `identity.*`. */
+  readonly calls: Calls;
+  readonly eventLog: Pick<EventLog, 'subscribe' | 'committed'>;
+  /** Without it nothing is limited. */
+  readonly limits?: Pick<Limits, 'take'>;
+  readonly logger: Logger;
+  readonly domain: Domain;
+  /** Unix milliseconds; the clock of the process if left out. */
+  readonly now?: () => number;
+}

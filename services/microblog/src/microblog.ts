@@ -1,0 +1,86 @@
+/** The service put together: its pieces, and their common beginning and end. */
+import type { Subscription } from '@dmb/event-log';
+import { domainIdOf, IdSource } from '@dmb/protocol';
+import { Background } from '@dmb/runtime';
+import { Appender } from './append/appender.ts';
+import { bindCalls } from './calls.ts';
+import { EntryCommands } from './commands/entries.ts';
+import { FollowCommands } from './commands/follows.ts';
+import { MicroblogCommands } from './commands/microblogs.ts';
+import { PersonCommands } from './commands/persons.ts';
+import type { MicroblogContext } from './context.ts';
+import { EntryConsumer } from './events/consumer.ts';
+import { OutsideEffects } from './events/outside.ts';
+import { siteOf } from './present/facts.ts';
+import { Presenter } from './present/presenter.ts';
+import { EntryStore } from './store/entries.ts';
+import { GrantStore } from './store/grants.ts';
+import { LogStore } from './store/logs.ts';
+import { MicroblogStore } from './store/microblogs.ts';
+import { SnapshotStore } from './store/snapshot.ts';
+
+export class Microblog {
+  readonly appender: Appender;
+  readonly stores: { readonly microblogs: MicroblogStore; readonly entries: EntryStore; readonly grants: GrantStore; readonly logs: LogStore; readonly snapshots: SnapshotStore };
+  readonly commands: { readonly entries: EntryCommands; readonly follows: FollowCommands; readonly microblogs: MicroblogCommands };
+  readonly presenter: Presenter;
+  readonly consumer: EntryConsumer;
+  readonly #context: MicroblogContext;
+  readonly #background: Background;
+  #subscription: Subscription | undefined;
+
+  /** Builds the service and binds its calls. */
+  constructor(context: MicroblogContext) {
+    const { config, databases, calls, eventLog, logger, domain, now = Date.now } = context;
+    this.#context = context;
+    this.#background = new Background({ logger });
+    const ids = new IdSource();
+    const domains = new Map([[domainIdOf(domain), domain]]);
+    const committed = (databaseIndex: number, relay: number): void => eventLog.committed('microblog', databaseIndex, relay);
+    const appender = new Appender({ databases, ids, lanes: config.appendLanes, committed, now });
+    const stores = {
+      microblogs: new MicroblogStore(databases),
+      entries: new EntryStore(databases),
+      grants: new GrantStore(databases),
+      logs: new LogStore(databases),
+      snapshots: new SnapshotStore(databases),
+    };
+    const parts = { databases, appender, ...stores, domains, ids, now };
+    this.appender = appender;
+    this.stores = stores;
+    this.commands = { entries: new EntryCommands(appender, now), follows: new FollowCommands(parts), microblogs: new MicroblogCommands(parts) };
+    this.presenter = new Presenter(stores, siteOf(domain));
+    this.consumer = new EntryConsumer({ databases, outside: new OutsideEffects(parts), persons: new PersonCommands(parts), logger });
+    bindCalls(calls, { commands: this.commands.microblogs, ...stores, presenter: this.presenter });
+  }
+
+  /** Begins to consume; resolves when it does. */
+  async start(): Promise<void> {
+    this.appender.startCleaning(this.#background);
+    this.#subscription = await this.consumer.start(this.#context.eventLog, this.#background);
+  }
+
+  /** Takes no more, commits what was taken in, and lets go. */
+  async stop(): Promise<void> {
+    await this.#subscription?.stop();
+    this.#subscription = undefined;
+    this.consumer.stop();
+    await this.#background.stop();
+    await this.appender.close();
+  }
+
+  /** Why entries cannot be accepted now; undefined when they can. */
+  get unready(): string | undefined {
+    return this.appender.unready;
+  }
+
+  /** False while events cannot be had or handled. */
+  isHealthy(): boolean {
+    return this.#subscription?.isHealthy() ?? false;
+  }
+
+  /** Resolves when everything committed before the call has had its effects here, parked logs excepted. */
+  async drain(): Promise<void> {
+    await this.#subscription?.drain();
+  }
+}
