@@ -2,7 +2,7 @@
 /**
  * Passwords: argon2id, few at a time.
  *
- * Each hashing takes 19 MiB for some tens of milliseconds, so an unbounded number of log-ins would
+ * Each hashing takes 46 MiB for some tens of milliseconds, so an unbounded number of log-ins would
  * be a way to fill the memory. At most `concurrencyMax` run, `waitingMax` wait, and whoever comes
  * then is told to come again: a full queue delays log-ins and nothing else.
  *
