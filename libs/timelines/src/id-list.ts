@@ -18,19 +18,32 @@
 const capacityFirst = 8;
 
 export class IdList {
-  /** The list has every id from here on; 0 = every id that there is. */
-  exactFrom = 0n;
+  private lowest = 0n;
   private ids = new BigUint64Array(capacityFirst);
   private length = 0;
   private ordered = 0;
   /** Highest id of the ordered part; -1 while it is empty. Kept beside the array so that adding reads no array element. */
   private top = -1n;
+  /** What the last read answered, while nothing was added since and nobody wants the memory back. */
+  private answer: readonly bigint[] | undefined;
   private readonly idsMax: number;
   private readonly capacityMax: number;
 
   constructor(idsMax: number, slack: number) {
     this.idsMax = idsMax;
     this.capacityMax = idsMax + slack;
+  }
+
+  /** The list has every id from here on; 0 = every id that there is. */
+  get exactFrom(): bigint {
+    return this.lowest;
+  }
+
+  /** Nothing below this is known any more. */
+  raiseExactFrom(id: bigint): void {
+    if (id <= this.lowest) return;
+    this.lowest = id;
+    this.answer = undefined;
   }
 
   /** Places that this list holds in memory, of 8 bytes. */
@@ -45,8 +58,9 @@ export class IdList {
 
   /** Adds an id, in any order and any number of times. */
   add(id: bigint): void {
-    if (id === this.top || id < this.exactFrom) return;
+    if (id === this.top || id < this.lowest) return;
     if (this.length === this.ids.length) this.makeRoom();
+    this.answer = undefined;
     this.ids[this.length] = id;
     if (this.length === this.ordered && id > this.top) {
       this.ordered++;
@@ -56,13 +70,20 @@ export class IdList {
   }
 
   /** The ids, falling and unique, at most `idsMax` and none below `exactFrom`. */
-  read(): bigint[] {
+  read(): readonly bigint[] {
+    if (this.answer !== undefined) return this.answer;
     this.tidy();
     this.cut();
     const { ids, length } = this;
     const falling = new Array<bigint>(length);
     for (let index = 0; index < length; index++) falling[index] = ids[length - 1 - index]!;
+    this.answer = falling;
     return falling;
+  }
+
+  /** Lets go of the last answer, which takes four times as much memory as the list. */
+  forgetAnswer(): void {
+    this.answer = undefined;
   }
 
   private makeRoom(): void {
@@ -100,7 +121,7 @@ export class IdList {
   /** Drops what lies below `exactFrom`, and the lowest ids over `idsMax`. The list is tidy. */
   private cut(): void {
     const { ids, length } = this;
-    const below = this.exactFrom === 0n ? 0 : this.placeOf(this.exactFrom);
+    const below = this.lowest === 0n ? 0 : this.placeOf(this.lowest);
     const over = length - this.idsMax;
     const drop = Math.max(below, over, 0);
     if (drop === 0) return;
@@ -108,7 +129,7 @@ export class IdList {
     this.length = length - drop;
     this.ordered = this.length;
     if (this.length === 0) this.top = -1n;
-    if (over >= below && over > 0) this.exactFrom = ids[0]!;
+    if (over >= below && over > 0) this.lowest = ids[0]!;
   }
 
   /** Index of the first ordered id that is not below `id`. */

@@ -9,6 +9,8 @@ export const timelineLimits = {
   idsSlack: 80,
   /** Places for ids in all lists together, 8 bytes each; over it the lists go that were read longest ago. */
   idsTotalMax: 16 * 1_048_576,
+  /** Lists whose last answer is kept until something is added: 32 bytes an id. */
+  answersKeptMax: 256,
   /** A list that nobody has read for this long is forgotten. */
   idleMsMax: 7 * 86_400_000,
   /** A list that is being rebuilt is forgotten if its snapshot takes longer. */

@@ -51,6 +51,8 @@ export class MemoryTimelines implements Timelines {
   /** Since when somebody rebuilds the list of a person. */
   private readonly locks = new Map<string, { readonly sinceMs: number }>();
   private readonly marks = new Map<number, bigint>();
+  /** Lists whose answer is kept, the one read longest ago first. */
+  private readonly answered = new Set<IdList>();
   private readonly limits: TimelineLimits;
   private readonly now: () => number;
   private places = 0;
@@ -123,6 +125,7 @@ export class MemoryTimelines implements Timelines {
 
   clear(): Promise<void> {
     this.timelines.clear();
+    this.answered.clear();
     this.marks.clear();
     this.places = 0;
     return Promise.resolve();
@@ -146,8 +149,19 @@ export class MemoryTimelines implements Timelines {
     timeline.readAtMs = this.now();
     this.timelines.delete(person);
     this.timelines.set(person, timeline);
-    const ids = timeline.list.read() as PostId[];
+    const ids = timeline.list.read() as readonly PostId[];
+    this.keepAnswerOf(timeline.list);
     return { state: 'present', ids, exactFrom: timeline.list.exactFrom as PostId };
+  }
+
+  /** Keeps the answers of the lists read last: a page after the other of one timeline is made of the same. */
+  private keepAnswerOf(list: IdList): void {
+    this.answered.delete(list);
+    this.answered.add(list);
+    if (this.answered.size <= this.limits.answersKeptMax) return;
+    const [oldest] = this.answered;
+    oldest?.forgetAnswer();
+    if (oldest !== undefined) this.answered.delete(oldest);
   }
 
   private placeSentinel({ person }: Reader): Timeline {
@@ -165,7 +179,7 @@ export class MemoryTimelines implements Timelines {
     const before = list.capacity;
     // Rising, so that all but what was pushed meanwhile is simply appended.
     for (let index = snapshot.ids.length - 1; index >= 0; index--) list.add(snapshot.ids[index]!);
-    if (snapshot.exactFrom > list.exactFrom) list.exactFrom = snapshot.exactFrom;
+    list.raiseExactFrom(snapshot.exactFrom);
     sentinel.rebuilding = false;
     this.places += list.capacity - before;
   }
@@ -186,6 +200,7 @@ export class MemoryTimelines implements Timelines {
     const timeline = this.timelines.get(person);
     if (timeline === undefined) return;
     this.timelines.delete(person);
+    this.answered.delete(timeline.list);
     this.places -= timeline.list.capacity;
   }
 }

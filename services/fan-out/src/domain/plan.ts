@@ -50,7 +50,7 @@ export interface Plan {
   /** By delivery lane. */
   readonly pushes: ReadonlyMap<number, readonly Push[]>;
   readonly large: readonly LargeDelivery[];
-  /** Entries that open streams are told of, in order. */
+  /** Entries that open streams are told of, rising by id. */
   readonly told: readonly EntryRef[];
 }
 
@@ -86,6 +86,8 @@ export function planStretches(stretches: readonly Stretch[], readersOf: (log: Lo
       else ofLane.push({ ids, readers: found.readers });
     }
   }
+  // Ids rise inside each log, so this keeps every log's order, and gives readers one order between logs.
+  told.sort((left, right) => (left.id < right.id ? -1 : left.id > right.id ? 1 : 0));
   return { pushes, large, told };
 }
 
