@@ -13,7 +13,7 @@
  */
 import type { Asker, Status } from '@dmb/events';
 import { shardOf, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
-import type { Calls, Logger } from '@dmb/runtime';
+import { toAppError, type AppError, type Calls, type Logger } from '@dmb/runtime';
 import type { Paging } from '@dmb/runtime/http';
 import type { Reader, TimelineRead, Timelines } from '@dmb/timelines';
 import { LRUCache } from 'lru-cache';
@@ -85,15 +85,15 @@ export class Home {
   private async rebuild(reader: Reader, load: () => Promise<Skeleton>): Promise<TimelineRead | undefined> {
     const began = performance.now();
     let loads = 0;
-    let failed: unknown;
+    let failed: AppError | undefined;
     const rebuilt = await this.store(() =>
       this.timelines.rebuild(reader, async () => {
         loads++;
         try {
           return await load();
         } catch (error) {
-          failed = error;
-          throw error;
+          failed = toAppError(error);
+          throw failed;
         }
       }),
     );

@@ -27,7 +27,7 @@
  * for all streams, and none while nobody listens. A client that is cut connects again and reads what it
  * missed: nothing here is a promise of delivery, so nothing is kept.
  */
-import type { Asker, EntryRef, LogRef } from '@dmb/events';
+import type { Asker, EntryRef, LogRef, TokenAnswer } from '@dmb/events';
 import { ENTRY_KINDS, type LogId, type PersonId, type PostId } from '@dmb/protocol';
 import { AppError, retry, toAppError, type Calls, type Logger } from '@dmb/runtime';
 import type { PersonCaller } from '@dmb/runtime/http';
@@ -465,7 +465,7 @@ export class Streams {
     const { calls } = this.parts;
     const { person, microblog } = viewer.asker;
     const tokens = [...new Set([...viewer.connections].map(({ token }) => token))];
-    const [role, ...answers] = await Promise.all([calls.call('microblog.role', { person, microblog }), ...tokens.map((token) => calls.call('identity.token', { token }))]);
+    const [role, ...answers] = await Promise.all([calls.call('microblog.role', { person, microblog }), ...tokens.map((token) => this.answerFor(token))]);
     const good = new Set(
       tokens.filter((_, index) => {
         const asker = answers[index]?.asker;
@@ -477,6 +477,17 @@ export class Streams {
       if (!good.has(connection.token) && tokens.includes(connection.token)) this.cut(connection, 'revoked');
     }
     return good.size > 0;
+  }
+
+  /** Who a token speaks for; null also where identity refuses to say. */
+  private async answerFor(token: string): Promise<TokenAnswer | null> {
+    try {
+      return await this.parts.calls.call('identity.token', { token });
+    } catch (error) {
+      const { kind } = toAppError(error);
+      if (kind === 'forbidden' || kind === 'unauthenticated') return null;
+      throw error;
+    }
   }
 
   private async lookAfter(viewer: Viewer): Promise<void> {
