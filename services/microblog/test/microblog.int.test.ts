@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstHeadHash, newMicroblogId, newPersonId, nextHeadHash, parseBody, type PostId } from '@dmb/protocol';
 import { createEntry, newObjectId } from '@dmb/protocol';
 import { firstFacets } from '../src/commands/microblogs.ts';
-import { domainId, World, type Somebody } from './world.ts';
+import { domainId, World, type Somebody } from './service.ts';
 
 let world: World;
 const contents = async (ids: readonly PostId[]): Promise<string[]> => {
