@@ -19,6 +19,8 @@ const integration = {
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
+  // Where vitest runs global setups.
+  environments: { __vitest__: { resolve: { conditions } } },
   test: {
     reporters: ['default', './tools/closing-line.mjs'],
     projects: [

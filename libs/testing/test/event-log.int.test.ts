@@ -1,8 +1,19 @@
 import { PostgresEventLog, type EventLog } from '@dmb/event-log';
 import type { TopicName } from '@dmb/events';
-import { insertOutbox, outboxMigrations, relayOf, type Databases } from '@dmb/postgres';
+import { insertOutbox, outboxMigrations, relayOf, type Databases, type OutboxEvents } from '@dmb/postgres';
 import { createTestDatabases } from '../src/engines.ts';
 import { eventLogConformance, type EventLogHarness, type StartOptions, type TestEvent } from '../src/conformance/event-log.ts';
+
+/** As a producer writes them: several events in a row, as long as they are of one kind. */
+function rowsOf(events: readonly TestEvent[]): OutboxEvents[] {
+  const rows: { topic: TopicName; shard: number; refs: unknown[][]; headers: Readonly<Record<string, string>> }[] = [];
+  for (const { topic, shard, wire, headers = {} } of events) {
+    const last = rows.at(-1);
+    if (last?.topic === topic && last.refs.length < 7 && JSON.stringify(last.headers) === JSON.stringify(headers)) last.refs.push(wire as unknown[]);
+    else rows.push({ topic: topic as TopicName, shard, refs: [wire as unknown[]], headers });
+  }
+  return rows;
+}
 
 /** The outboxes of two producers; a process is an adapter with connections of its own. */
 async function postgresHarness(): Promise<EventLogHarness> {
@@ -29,7 +40,7 @@ async function postgresHarness(): Promise<EventLogHarness> {
     const [first] = events;
     if (first === undefined) return;
     await migrated[producerOf(first.topic)].at(first.shard).transaction(async (tx) => {
-      for (const { topic, shard, wire, headers = {} } of events) await insertOutbox(tx, { topic: topic as TopicName, shard, refs: [wire as unknown[]], headers });
+      for (const row of rowsOf(events)) await insertOutbox(tx, row);
       written();
       await until;
     });
