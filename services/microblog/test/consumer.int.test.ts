@@ -225,7 +225,7 @@ describe('the consumer', () => {
     const consumer = newConsumer();
     await world.post(someone, 'text');
     const tell = (what: 'suspended' | 'restored' | 'removed'): Promise<void> =>
-      consumer.handle([{ topic: 'identity.person.v1', key: '', payload: { shard: 0, person: someone.person, what, microblog: null }, headers: {}, producedAt: 0 } satisfies LogEvent<'identity.person.v1'>]);
+      consumer.handle([{ topic: 'identity.person.v1', key: '', payload: { shard: 0, person: someone.person, what, microblog: null }, headers: {}, producedAt: 0 } as LogEvent<'identity.person.v1'> as unknown as LogEvent]);
     const state = async (): Promise<string | undefined> => (await world.microblog.stores.microblogs.byId(someone.microblog))?.state;
     for (let i = 0; i < 2; i++) await tell('suspended');
     expect(await state()).toBe('suspended');
