@@ -200,6 +200,64 @@ describe('the peer rule at work', () => {
     expect((await timelines.statistics()).rebuilds).toBe(1);
   });
 
+  it('comes to the same end whichever step it dies at', async () => {
+    // Every effect (statement, push, removal, live event, call) fails once, before or after it was done.
+    let left = Infinity;
+    const step = async <T>(work: () => Promise<T>): Promise<T> => {
+      if (--left === 0) throw new AppError('unavailable', undefined, { detail: 'killed before' });
+      const done = await work();
+      if (--left === 0) throw new AppError('unavailable', undefined, { detail: 'killed after' });
+      return done;
+    };
+    const undo: (() => void)[] = [];
+    const wrap = (target: object, ...names: readonly string[]): void => {
+      for (const name of names) {
+        const original = (target as Record<string, (...parameters: unknown[]) => Promise<unknown>>)[name]!;
+        Object.assign(target, { [name]: (...parameters: unknown[]) => step(() => original.apply(target, parameters)) });
+        undo.push(() => Object.assign(target, { [name]: original }));
+      }
+    };
+    let deaths = 0;
+    // Every second step with one database, the others with two.
+    for (let at = databases.all.length === 1 ? 1 : 2, died = true; died && at < 400; at += 2) {
+      for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job');
+      world = new FakeMicroblogs();
+      calls = new Calls({ checked: true });
+      world.bind(calls);
+      timelines = new MemoryTimelines();
+      let fanOut = await start();
+      for (const database of databases.all) wrap(database, 'query', 'execute', 'transaction');
+      wrap(timelines, 'push', 'remove');
+      wrap(live, 'publish');
+      wrap(calls, 'call');
+      const news = world.create();
+      const [ann, bob] = [newPersonId(), newPersonId()];
+      const sent = [world.follow(ann, news), world.post(news.public), world.follow(bob, news), world.post(news.followers)];
+      left = Infinity;
+      await Promise.all([ann, bob].map(makePresent));
+      left = at;
+      const dies = async (refs: readonly EntryRef[]): Promise<void> => {
+        await events.deliver(refs).catch(async () => {
+          // The process is gone; another one takes over and is told the same again.
+          await fanOut.stop();
+          fanOut = await start();
+          await events.deliver(refs);
+        });
+      };
+      await dies(sent);
+      await dies([world.post(news.public), world.follow(ann, news, false), world.post(news.public)]);
+      died = left <= 0;
+      if (died) deaths++;
+      left = Infinity;
+      for (const restore of undo.splice(0).reverse()) restore();
+      await until(() => isEverythingApplied(fanOut));
+      for (const person of [ann, bob]) expect(await homeOf(person), `died at step ${at}`).toEqual(world.homeOf(person));
+      expect(await rows('SELECT FROM follower')).toHaveLength(2);
+      await fanOut.stop();
+    }
+    expect(deaths).toBeGreaterThan(15);
+  });
+
   it('builds everything again from the logs when its own tables were lost', async () => {
     let fanOut = await start();
     const [news, sport] = [world.create(), world.create()];
