@@ -1,25 +1,26 @@
 /**
  * Signing up: several steps in several places, none of which can be part of another's transaction.
  *
- *   1  directory   reserve the name to log in by (and the e-mail address), 10 minutes
- *   2  microblog   reserve the handle under the same reservation, 10 minutes
- *   3  person      write the person as `creating`, with the password and the id of the microblog to be
+ *   1  person      write the person as `creating`, with the password and the id of the microblog to be
+ *   2  directory   reserve the name to log in by, under the person's reservation, 10 minutes
+ *   3  microblog   reserve the handle under the same reservation; directory: the e-mail address
  *   4  microblog   create the personal microblog; confirm its handle
  *   5  directory   confirm name and address
  *   6  person      `creating` becomes `active`, with the event that tells the others
  *
- * Where approval is needed, 4 is left out, the person becomes `pending`, and 2, 4 and 6 follow when
+ * Where approval is needed, 4 is left out, the person becomes `pending`, and 3, 4 and 6 follow when
  * the operator approves: nobody has a public page before somebody said yes. Until then the name is held
  * by the directory here, which every sign-up asks first.
  *
  * Every step may be repeated, and names the reservation, so whoever lost it changes nothing. What a
  * crash leaves behind after each step, and who repairs it:
  *
- *   after 1, 2   nobody's password is known: the reservations run out, the next one takes over
- *   after 3–5    the same handle and password go on where it broke (also by logging in); the hourly
- *                housekeeping finishes what microblog has confirmed and deletes all else
+ *   after 1      a person whom no name leads to: housekeeping deletes it, and nobody is kept waiting
+ *   after 2–5    the same handle and password go on where it broke (also by logging in), for others the
+ *                reservation runs out; the hourly housekeeping finishes what microblog has confirmed and deletes all else
  *
- * A step takes at most its call's time limit, seconds in all, so no slow attempt outlives its own
+ * The person comes first because a name that was reserved for nobody yet would keep its own owner
+ * out until it ran out: there would be no password to know them by. A step takes at most its call's time limit, seconds in all, so no slow attempt outlives its own
  * reservation. Rejected: one transaction over services (there is none), and creating the microblog
  * first (it would stand without an owner who can log in).
  */
@@ -78,6 +79,7 @@ export class SignUps {
   async finish(person: Person): Promise<Person> {
     const { directory, persons } = this.#options;
     if (person.state !== 'creating') return person;
+    if (person.email !== null) await this.#reserveEmail(person.email, person.reservation, person.id);
     if (person.becomes === 'active') await this.#createMicroblog(person);
     const confirmed =
       (await directory.confirm('login', person.login, person.reservation)) &&
@@ -96,7 +98,7 @@ export class SignUps {
 
   /** The operator says no: nothing of the person stays, and the handle, never used, is free again. */
   async reject(person: Person): Promise<void> {
-    if (await this.#options.persons.discard(person.id)) await this.#release(person);
+    await this.#discard(person);
   }
 
   /** Finishes or removes what broke more than a reservation ago. */
@@ -109,7 +111,7 @@ export class SignUps {
   }
 
   async #repair(person: Person): Promise<'finished' | 'removed'> {
-    const { calls, domain, persons } = this.#options;
+    const { calls, domain } = this.#options;
     if (person.becomes === 'active') {
       const { confirmed } = await calls.call('microblog.confirm-handle', { domain, handle: person.login, reservation: person.reservation, microblog: person.microblog });
       if (confirmed) {
@@ -117,7 +119,7 @@ export class SignUps {
         return 'finished';
       }
     }
-    if (await persons.discard(person.id)) await this.#release(person);
+    await this.#discard(person);
     return 'removed';
   }
 
@@ -126,18 +128,20 @@ export class SignUps {
     const { directory, persons, passwords } = this.#options;
     const row = await directory.find('login', form.handle);
     if (row === undefined) return undefined;
-    if (row.state !== 'reserved') throw refused(taken);
+    if (row.state === 'retired') throw refused(taken);
     const person = await persons.find(row.person);
-    if (person !== undefined) {
-      if (await passwords.verify(form.password, await persons.password(person.id))) {
-        await directory.reserve('login', person.login, person.reservation, person.id);
-        return person;
-      }
-      if (!row.isExpired || (await this.#repair(person)) === 'finished') throw refused(taken);
+    if (person === undefined) {
+      // Rejected or removed, and a crash came before its name was let go of.
+      if (row.state === 'reserved' && !row.isExpired) throw refused(taken);
+      await directory.release('login', form.handle, row.reservation);
       return undefined;
     }
-    if (!row.isExpired) throw refused(taken);
-    await directory.release('login', form.handle, row.reservation);
+    if (row.state === 'confirmed') throw refused(taken);
+    if (await passwords.verify(form.password, await persons.password(person.id))) {
+      await directory.reserve('login', person.login, person.reservation, person.id);
+      return person;
+    }
+    if (!row.isExpired || (await this.#repair(person)) === 'finished') throw refused(taken);
     return undefined;
   }
 
@@ -147,14 +151,14 @@ export class SignUps {
     const reservation = newId() as Uuid<'reservation'>;
     const id = newPersonId();
     const mine = { login: form.handle, email: form.email, reservation };
-    if (!(await directory.reserve('login', form.handle, reservation, id))) throw refused(taken);
+    await persons.create({ id, becomes, ...mine, microblog: newMicroblogId(), title: form.title, locale: form.locale, reason: form.reason }, hash);
     try {
+      if (!(await directory.reserve('login', form.handle, reservation, id))) throw refused(taken);
       await this.#reserveHandle(form.handle, reservation);
       if (form.email !== null) await this.#reserveEmail(form.email, reservation, id);
-      await persons.create({ id, becomes, ...mine, microblog: newMicroblogId(), title: form.title, locale: form.locale, reason: form.reason }, hash);
     } catch (error) {
-      // If this fails too, the reservations run out.
-      if ((await persons.find(id).catch(() => null)) === undefined) await this.#release(mine).catch(() => undefined);
+      // What failed for now may go on with the next attempt; what was refused leaves nothing.
+      if (error instanceof AppError && error.kind === 'invalid') await this.#discard({ id, ...mine });
       throw error;
     }
     const person = await persons.find(id);
@@ -181,7 +185,9 @@ export class SignUps {
     const key = emailKey(email);
     if (await directory.reserve('email', key, reservation, id)) return;
     const row = await directory.find('email', key);
-    if (row?.isExpired) await directory.release('email', key, row.reservation);
+    if (row?.reservation === reservation) return;
+    const isLeft = row?.state === 'confirmed' && (await this.#options.persons.find(row.person)) === undefined;
+    if (row?.isExpired || (row && isLeft)) await directory.release('email', key, row.reservation);
     if (!(await directory.reserve('email', key, reservation, id))) throw refused(emailTaken);
   }
 
@@ -194,8 +200,9 @@ export class SignUps {
     if (!confirmed) throw refused(taken);
   }
 
-  async #release({ login, email, reservation }: { readonly login: string; readonly email: string | null; readonly reservation: Uuid }): Promise<void> {
-    const { directory } = this.#options;
+  async #discard({ id, login, email, reservation }: Pick<Person, 'id' | 'login' | 'email' | 'reservation'>): Promise<void> {
+    const { directory, persons } = this.#options;
+    if (!(await persons.discard(id))) return;
     await directory.release('login', login, reservation);
     if (email !== null) await directory.release('email', emailKey(email), reservation);
   }

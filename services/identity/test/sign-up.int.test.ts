@@ -66,7 +66,7 @@ describe('where everybody may sign up', () => {
     world.microblog.failing = step;
     const first = await signUpByApi(world, fields);
     expect([first.statusCode, Object.keys(first.json())]).toEqual([503, ['error']]);
-    if (step !== 'reserve-handle') expect((await signUpByApi(world, { ...fields, password: 'not the same one' })).statusCode).toBe(422);
+    expect((await signUpByApi(world, { ...fields, password: 'not the same one' })).statusCode).toBe(422);
     expect((await signUpByApi(world, fields)).statusCode).toBe(200);
     expect(await world.rows('SELECT state FROM person WHERE login = $1', [username])).toEqual([{ state: 'active' }]);
   });
@@ -88,6 +88,13 @@ describe('where everybody may sign up', () => {
     expect((await signUpByApi(world, { username: 'runout', password: 'another password', email: 'runout@example.org' })).statusCode).toBe(200);
     expect(await world.rows(`SELECT state FROM person WHERE login = 'runout'`)).toEqual([{ state: 'active' }]);
     expect(await world.rows('SELECT FROM credential c WHERE NOT EXISTS (SELECT FROM person p WHERE p.person_id = c.person_id)')).toEqual([]);
+  });
+
+  it('gives a name away again that leads to nobody', async () => {
+    expect((await signUpByApi(world, { username: 'vanished', email: 'vanished@example.org' })).statusCode).toBe(200);
+    for (const database of world.databases.all) await database.execute(`DELETE FROM person WHERE login = 'vanished'`);
+    world.microblog.handles.delete('vanished');
+    expect((await signUpByApi(world, { username: 'vanished', email: 'vanished@example.org', password: 'another password' })).statusCode).toBe(200);
   });
 
   it('finishes or removes what broke, by housekeeping', async () => {
