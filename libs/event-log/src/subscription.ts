@@ -109,7 +109,8 @@ export class GroupSubscription implements Subscription {
   recover(): void {
     if (this.#recovering !== undefined || this.#stopping.signal.aborted) return;
     this.#recoveringSince = Date.now();
-    this.#logger.warn('the consumer group has no position in the event log; events may be missing', { group: this.name });
+    // Every first start has three new groups: nothing to be warned of.
+    this.#logger.info('the consumer group is new in the event log, or its position is gone: events may be missing', { group: this.name });
     this.#recovering = this.#recover().finally(() => {
       this.#recovering = undefined;
       this.#recoveringSince = undefined;
