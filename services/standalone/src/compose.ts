@@ -11,7 +11,7 @@
  * each of the five ports, and that is decided here. Parts start from the database up and stop from
  * the ingress down: requests end first, then streams, consumers and batchers, and at last Postgres.
  *
- * The port is tried before anything else is touched, because the commonest wrong start is a second one.
+ * Port and certificate are tried before anything else is touched, because the commonest wrong start is a second one.
  */
 import { readFile } from 'node:fs/promises';
 import type { DynamicModule } from '@nestjs/common';
@@ -103,7 +103,7 @@ function addIngress(lifecycle: Lifecycle, { settings, apps, isKnownHost, logger 
         services: apps,
         host: settings.host,
         port: settings.port,
-        tls: settings.tls && { cert: await readPem('DMB_TLS_CERT', settings.tls.certFile), key: await readPem('DMB_TLS_KEY', settings.tls.keyFile) },
+        tls: await readTls(settings),
         https: settings.https,
         isKnownHost,
         readiness: () => lifecycle.readiness(),
@@ -122,6 +122,10 @@ const missing = (): never => {
   throw new AppError('bug', undefined, { detail: 'a service was started before the event log' });
 };
 
+async function readTls({ tls }: Settings): Promise<{ readonly cert: string; readonly key: string } | undefined> {
+  return tls && { cert: await readPem('DMB_TLS_CERT', tls.certFile), key: await readPem('DMB_TLS_KEY', tls.keyFile) };
+}
+
 async function readPem(name: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
@@ -130,10 +134,10 @@ async function readPem(name: string, file: string): Promise<string> {
   }
 }
 
-/** @throws {StartError} one sentence where the port cannot be had */
+/** @throws {StartError} one sentence where the port cannot be had, or certificate and key cannot be used */
 async function tryPort(settings: Settings): Promise<void> {
   const probe = createIngress({
-    routes: [], services: new Map(), host: settings.host, port: settings.port, https: false,
+    routes: [], services: new Map(), host: settings.host, port: settings.port, tls: await readTls(settings), https: false,
     isKnownHost: () => false, readiness: async () => ({ ready: false, failing: [] }), logger: silentLogger,
   });
   await probe.listen();

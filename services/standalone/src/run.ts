@@ -4,7 +4,7 @@
  */
 import { identityConfig } from '@dmb/identity';
 import { microblogConfig } from '@dmb/microblog';
-import { createLogger, helpText, logLevels, notice, runProcess, StartError, unknownVariables, type Environment, type LogLevel } from '@dmb/runtime';
+import { createLogger, helpText, logLevels, notice, readConfig, runProcess, StartError, unknownVariables, type Environment, type LogLevel } from '@dmb/runtime';
 import { timelineConfig } from '@dmb/timeline';
 import { compose, type Standalone } from './compose.ts';
 import { readSettings, standaloneConfig, type Settings } from './config.ts';
@@ -32,6 +32,8 @@ export async function runStandalone(parameters: readonly string[], environment: 
     (lifecycle) => {
       if (parameter !== undefined) throw new StartError(`"${parameter}" is not understood: everything is set by the environment. npm start -- --help tells how.`);
       for (const sentence of unknownVariables(declarations, 'DMB_', environment)) notice(`Note: ${sentence}`);
+      // All wrong values together, whichever service they are of.
+      readConfig(Object.fromEntries(declarations.flatMap((declaration) => Object.values(declaration)).map((spec) => [spec.name, spec])), environment);
       settings = readSettings(environment);
       standalone = compose(lifecycle, settings, environment, logger);
     },
