@@ -438,8 +438,9 @@ function formsIn(html: string, url: string): Form[] {
     const fields: Record<string, string> = {};
     const names: string[] = [];
     const buttons: Form['buttons'][number][] = [];
-    for (const [, element = '', attributes = '', content = ''] of inner.matchAll(/<(input|textarea|select|button)\b([^>]*)>(?:([\s\S]*?)<\/(?:textarea|select|button)>)?/g)) {
-      const { name, type = element === 'button' ? 'submit' : 'text', value = '', ...others } = attributesOf(` ${attributes}`);
+    for (const [, input, wide, wideAttributes, content = ''] of inner.matchAll(/<input\b([^>]*)>|<(textarea|select|button)\b([^>]*)>([\s\S]*?)<\/\2>/g)) {
+      const [element, attributes] = wide === undefined ? ['input', input] : [wide, wideAttributes];
+      const { name, type = element === 'button' ? 'submit' : 'text', value = '', ...others } = attributesOf(` ${attributes ?? ''}`);
       if (type === 'submit') {
         buttons.push({ text: element === 'button' ? textOf(content) : value, name, value });
         continue;

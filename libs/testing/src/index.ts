@@ -1,6 +1,6 @@
 export { createTestDatabases, startTestPostgres } from './engines.ts';
 export type { TestDatabases, TestDatabasesOptions } from './engines.ts';
-export { freePort, runProgram, startTestServer, TestServer } from './server.ts';
+export { freePort, isRunning, runProgram, startTestServer, TestServer } from './server.ts';
 export type { Ended, TestServerOptions } from './server.ts';
 export type { Fault } from './fault-preload.ts';
 export { authorize, authorizeAt, Browser, ClientError, formWith, logIn, pkce, registerApp, requestToken, signUp, TestClient, TestStream, textOf } from './client.ts';

@@ -25,7 +25,7 @@ const nodeBinary = join(root, 'node_modules/node/bin/node');
 const program = join(root, 'services/standalone/dist/main.js');
 const faultPreload = join(root, 'libs/testing/dist/fault-preload.js');
 /** As tools/bootstrap.mjs passes them. */
-const nodeFlags = ['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning'];
+const nodeFlags = ['--enable-source-maps', '--import', pathToFileURL(join(root, 'libs/runtime/dist/preload.js')).href];
 
 const waits = { readyMs: 60_000, exitMs: 45_000, pollMs: 25 } as const;
 const folderPrefix = 'dmb-server-';
@@ -337,7 +337,7 @@ function postgresIn(data: string): { readonly pid: number; readonly socketFolder
 
 /** Only Linux can tell; elsewhere a living process is believed to be the one. */
 function worksIn(pid: number, folder: string): boolean {
-  if (!isAlive(pid)) return false;
+  if (!isRunning(pid)) return false;
   if (!existsSync('/proc/self/cwd')) return true;
   try {
     return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(folder);
@@ -346,12 +346,18 @@ function worksIn(pid: number, folder: string): boolean {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process runs. One that has ended and that nobody has asked for its end (a zombie) does not. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return !existsSync('/proc/self/stat');
   }
 }
 
@@ -364,7 +370,7 @@ async function endPostgresIn(data: string): Promise<void> {
 async function removeLeft(): Promise<void> {
   for (const name of readdirSync(tmpdir())) {
     const owner = new RegExp(`^${folderPrefix}(\\d+)-`).exec(name)?.[1];
-    if (owner === undefined || isAlive(Number(owner))) continue;
+    if (owner === undefined || isRunning(Number(owner))) continue;
     const folder = join(realpathSync(tmpdir()), name);
     const pid = existsSync(join(folder, 'server.pid')) ? Number(readFileSync(join(folder, 'server.pid'), 'utf8')) : 0;
     if (pid > 0 && existsSync('/proc/self/cwd') && worksIn(pid, folder)) process.kill(pid, 'SIGKILL');
