@@ -110,11 +110,8 @@ export class PagesController {
     const postId = postIdOf(id);
     const status = await this.presenter.status(this.nobody, postId);
     if (status?.url == null) throw new AppError('not-found');
-    // The id alone finds the post: a handle written in another way leads to the one address.
-    if (status.url !== `${this.presenter.site.origin}/${handle}/${id}`) {
-      if (handle.toLowerCase().split('@')[1] !== status.account.username) throw new AppError('not-found');
-      return redirect(reply, 301, status.url);
-    }
+    // The id alone finds the post: whatever handle stands before it, there is one address.
+    if (status.url !== `${this.presenter.site.origin}/${handle}/${id}`) return redirect(reply, 301, status.url);
     const [context, author] = await Promise.all([this.presenter.context(this.nobody, postId), this.named(handle)]);
     const hasFeed = await this.presenter.sees(this.nobody, author.id, 'feeds');
     publicCache(reply, pageSeconds);

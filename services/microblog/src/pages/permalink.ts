@@ -39,8 +39,8 @@ ${status.edited_at === null ? '' : html`<meta property="article:modified_time" c
 `,
     main: html`<h1 class="visually-hidden">Post by ${account.display_name}</h1>
 <ol class="thread">
-${context.ancestors.map((above) => html`<li>${post(above)}</li>\n`)}<li>${post(status, { focus: true })}</li>
-${context.descendants.map((below) => html`<li>${post(below)}</li>\n`)}</ol>
+${context.ancestors.map((above, index) => html`<li>${post(above, { inThread: index > 0 })}</li>\n`)}<li>${post(status, { focus: true, inThread: context.ancestors.length > 0 })}</li>
+${context.descendants.map((below) => html`<li>${post(below, { inThread: true })}</li>\n`)}</ol>
 <nav class="pager" aria-label="More"><a class="button secondary" href="${account.url}">All posts by ${account.display_name}</a></nav>`,
   });
 }

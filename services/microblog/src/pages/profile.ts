@@ -43,7 +43,7 @@ ${account.note === '' ? '' : html`<div class="profile-note">${trustedHtml(accoun
 ${fieldsOf(account)}
 <ul class="counts">${
       shows.counts
-        ? html`<li>${count(account.statuses_count, 'post')}</li><li>${count(account.followers_count, 'follower')}</li><li>${count(account.following_count, 'followed', 'followed')}</li>`
+        ? html`<li>${count(account.statuses_count, 'post')}</li><li>${count(account.followers_count, 'follower')}</li><li>${count(account.following_count, 'following', 'following')}</li>`
         : ''
     }<li>Since <time datetime="${account.created_at}">${day(account.created_at)}</time></li></ul>
 <details><summary>Follow</summary><p class="hint">Search for <code>${acct}</code> in your client${shows.feed ? html`, or subscribe to the <a href="${account.url}/feed.atom">feed</a>` : ''}.</p></details>

@@ -3,6 +3,7 @@ import { html, trustedHtml, type Html } from '@dmb/runtime';
 import type { Account, Status } from '@dmb/events';
 
 const timeFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+const dateFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' });
 const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
 const numberFormat = new Intl.NumberFormat('en-GB');
 
@@ -17,8 +18,8 @@ export function count(value: number, one: string, many: string = `${one}s`): Htm
 export interface PostOptions {
   /** The post that the page is about. */
   readonly focus?: boolean;
-  /** Level of headings around it decides nothing; the post itself has none. */
-  readonly parentUrl?: string | undefined;
+  /** It stands under what it answers. */
+  readonly inThread?: boolean;
 }
 
 /** The picture of an account; it says nothing that its name beside it does not say. */
@@ -28,23 +29,30 @@ export function avatar(account: Pick<Account, 'avatar'>, large = false): Html {
 }
 
 /** One post. A content warning hides the text until it is opened, without any script. */
-export function post(status: Status, { focus = false }: PostOptions = {}): Html {
+export function post(status: Status, { focus = false, inThread = false }: PostOptions = {}): Html {
   const { account } = status;
   const text = html`<div class="post-body"${status.language == null ? '' : html` lang="${status.language}"`}>${trustedHtml(status.content)}</div>`;
   const url = status.url ?? status.uri;
   return html`<article class="post${focus ? ' focus' : ''}" id="post-${status.id}" aria-label="Post by ${account.display_name}">
 <header class="post-head">${avatar(account)}<div class="post-who"><a class="post-name" href="${account.url}">${account.display_name}</a><span class="post-acct">@${account.acct}</span></div>
-<a class="post-time" href="${url}"><time datetime="${status.created_at}">${timeFormat.format(new Date(status.created_at))}</time></a></header>
+<a class="post-time" href="${url}">${when(status.created_at, focus)}</a></header>
 ${status.spoiler_text === '' ? text : html`<details><summary>${status.spoiler_text}</summary>${text}</details>`}
-${footOf(status)}
+${footOf(status, inThread)}
 </article>`;
 }
 
-function footOf(status: Status): Html | string {
+/** The day; on the page of a post, and for who points at it, the minute too. Times are UTC. */
+function when(iso: string, exactly: boolean): Html {
+  const exact = `${timeFormat.format(new Date(iso))} UTC`;
+  return html`<time datetime="${iso}" title="${exact}">${exactly ? exact : dateFormat.format(new Date(iso))}</time>`;
+}
+
+function footOf(status: Status, inThread: boolean): Html | string {
   const parts = [
-    ...(status.in_reply_to_id == null ? [] : [html`<span>In reply to an earlier post</span>`]),
+    // The id alone leads there, whoever wrote it.
+    ...(status.in_reply_to_id == null || inThread ? [] : [html`<a href="${status.account.url}/${status.in_reply_to_id}">In reply to an earlier post</a>`]),
     ...(status.replies_count === 0 ? [] : [html`<a href="${status.url ?? status.uri}">${count(status.replies_count, 'reply', 'replies')}</a>`]),
-    ...(status.edited_at === null ? [] : [html`<span>Edited <time datetime="${status.edited_at}">${timeFormat.format(new Date(status.edited_at))}</time></span>`]),
+    ...(status.edited_at === null ? [] : [html`<span>Edited ${when(status.edited_at, false)}</span>`]),
   ];
   return parts.length === 0 ? '' : html`<footer class="post-foot">${parts}</footer>`;
 }

@@ -50,6 +50,8 @@ export class Presenter {
   private readonly stores: PresenterStores;
   private readonly facts: MicroblogFactsReader;
   private readonly posts: PostReader;
+  /** Accounts by the facts that they are made of, and by the facets that somebody sees: at most eight forms of one. */
+  private readonly accountForms = new WeakMap<MicroblogFacts, Map<string, Account>>();
 
   constructor(stores: PresenterStores, site: Site, options: { readonly cachedMs?: number } = {}) {
     this.site = site;
@@ -253,7 +255,15 @@ export class Presenter {
   private accountOf(sight: Sight, id: MicroblogId): Account | undefined {
     const facts = sight.factsOf(id);
     if (facts === undefined || !sight.facet(id, 'exists')) return undefined;
-    return toAccount(facts, this.site, (facet) => sight.facet(id, facet), this.posts.htmlOptions);
+    const seen = accountFacets.filter((facet) => sight.facet(id, facet));
+    const forms = this.accountForms.get(facts) ?? new Map<string, Account>();
+    this.accountForms.set(facts, forms);
+    const key = seen.join(' ');
+    const known = forms.get(key);
+    if (known !== undefined) return known;
+    const account = toAccount(facts, this.site, (facet) => seen.includes(facet), this.posts.htmlOptions);
+    forms.set(key, account);
+    return account;
   }
 
   /** What a post says; a mention without a domain means its author's. */
@@ -323,6 +333,9 @@ export class Presenter {
     return depthFirst(root.id, children).flatMap((id) => statuses.get(id) ?? []);
   }
 }
+
+/** Facets that an account has beside `exists`. */
+const accountFacets: readonly Facet[] = ['profile', 'counts', 'last-activity'];
 
 const leads = (role: Role): boolean => role === 'owner' || role === 'editor';
 
