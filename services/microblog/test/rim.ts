@@ -7,7 +7,7 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { createTestDatabases, type TestDatabases } from '@dmb/testing';
 import { domainIdOf, IdSource, newMicroblogId, newPersonId, normaliseDomain, type Domain, type MicroblogId, type PersonId } from '@dmb/protocol';
 import { newId } from '@dmb/protocol';
-import type { Account, Asker, Status, TokenAnswer } from '@dmb/events';
+import type { Asker, CredentialAccount, Status, TokenAnswer } from '@dmb/events';
 import type { Databases } from '@dmb/postgres';
 import { Calls, silentLogger } from '@dmb/runtime';
 import { createServiceApp, type RateLimiter, type ServiceApp } from '@dmb/runtime/http';
@@ -75,8 +75,8 @@ export class Somebody {
     return answer.json as Status;
   }
 
-  async account(): Promise<Account> {
-    return (await this.get('/api/v1/accounts/verify_credentials')).json as Account;
+  async account(): Promise<CredentialAccount> {
+    return (await this.get('/api/v1/accounts/verify_credentials')).json as CredentialAccount;
   }
 
   async follow(other: Somebody): Promise<Answer> {
