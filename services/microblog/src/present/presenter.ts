@@ -343,6 +343,7 @@ const leads = (role: Role): boolean => role === 'owner' || role === 'editor';
 function belongs(sight: Sight, row: EntryRow, context: PresentContext): boolean {
   switch (context) {
     case 'home':
+    case 'stream':
       return belongsInHome(sight, row);
     case 'public':
       // Replies to others are read in their thread; one's own thread goes on.
@@ -350,7 +351,6 @@ function belongs(sight: Sight, row: EntryRow, context: PresentContext): boolean 
     case 'account':
     case 'thread':
     case 'notification':
-    case 'stream':
       return true;
   }
 }
