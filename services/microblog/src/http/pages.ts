@@ -1,9 +1,9 @@
 /** Public pages, feeds and their files: what somebody sees who is not logged in, and nothing more. */
 import { Controller, Get, Header, Headers, Inject, Param, Query, Res } from '@nestjs/common';
 import type { Asker, Status } from '@dmb/events';
-import { parseObjectId } from '@dmb/protocol';
+import { parseObjectId, type PostId } from '@dmb/protocol';
 import { AppError, stylesheet, stylesheetHash, type Calls } from '@dmb/runtime';
-import { assetCache, parsePaging, publicCache } from '@dmb/runtime/http';
+import { assetCache, parseId, parsePaging, publicCache } from '@dmb/runtime/http';
 import type { FastifyReply } from 'fastify';
 import type { Microblog } from '../domain/model.ts';
 import { atomFeed } from '../pages/feed.ts';
@@ -17,7 +17,7 @@ import type { Sight } from '../present/sight.ts';
 import { EntryStore } from '../store/entries.ts';
 import { MicroblogStore } from '../store/microblogs.ts';
 import { CALLS } from './instance.ts';
-import { Lookups, postIdOf } from './lookups.ts';
+import { Lookups } from './lookups.ts';
 import { keptStatuses, readPage, type PageOf } from './paging.ts';
 import { pagingQuery, type PagingQuery } from './schemas.ts';
 
@@ -74,7 +74,7 @@ export class PagesController {
     const url = this.urlOf(microblog);
     if (handle !== `@${microblog.handle}`) return redirect(reply, 301, url);
     const [account, sight] = await Promise.all([this.presenter.account(this.nobody, microblog.id), this.presenter.look(this.nobody, { microblogs: [microblog.id] })]);
-    if (account === undefined) throw new AppError('not-found');
+    if (account === undefined) throw nothingHere();
     const history = sight.facet(microblog.id, 'history');
     const paging = parsePaging({ ...query, limit: postsOfPage });
     const page = history ? await this.postsOf(sight, microblog, paging) : { items: [], next: undefined, prev: undefined };
@@ -97,7 +97,7 @@ export class PagesController {
     const microblog = await this.named(handle);
     if (handle !== `@${microblog.handle}`) return redirect(reply, 301, `${this.urlOf(microblog)}/feed.atom`);
     const [account, sight] = await Promise.all([this.presenter.account(this.nobody, microblog.id), this.presenter.look(this.nobody, { microblogs: [microblog.id] })]);
-    if (account === undefined || !sight.facet(microblog.id, 'feeds') || !sight.facet(microblog.id, 'history')) throw new AppError('not-found');
+    if (account === undefined || !sight.facet(microblog.id, 'feeds') || !sight.facet(microblog.id, 'history')) throw nothingHere();
     const { items } = await this.postsOf(sight, microblog, parsePaging({ limit: postsOfPage }));
     publicCache(reply);
     return atomFeed({ site: this.presenter.site, account, statuses: items });
@@ -106,10 +106,11 @@ export class PagesController {
   @Get('/:handle/:id')
   @Header('content-type', htmlType)
   async permalink(@Param('handle') handle: string, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
-    if (!handle.startsWith('@')) throw new AppError('not-found');
-    const postId = postIdOf(id);
+    if (!handle.startsWith('@')) throw nothingHere();
+    const postId = parseId(id) as PostId | undefined;
+    if (postId === undefined) throw nothingHere();
     const status = await this.presenter.status(this.nobody, postId);
-    if (status?.url == null) throw new AppError('not-found');
+    if (status?.url == null) throw nothingHere();
     // The id alone finds the post: whatever handle stands before it, there is one address.
     if (status.url !== `${this.presenter.site.origin}/${handle}/${id}`) return redirect(reply, 301, status.url);
     const [context, author] = await Promise.all([this.presenter.context(this.nobody, postId), this.named(handle)]);
@@ -124,7 +125,7 @@ export class PagesController {
     const objectId = parseObjectId(id);
     const row = objectId === undefined ? undefined : await this.entries.byObject(objectId);
     const status = row === undefined ? undefined : await this.presenter.status(this.nobody, row.id);
-    if (status?.url == null) throw new AppError('not-found');
+    if (status?.url == null) throw nothingHere();
     publicCache(reply, pageSeconds);
     if (/^application\/([\w.-]+\+)?json\b/.test((accept ?? '').split(',')[0]?.trim() ?? '')) return status;
     return redirect(reply, 302, status.url);
@@ -139,7 +140,7 @@ export class PagesController {
       return stylesheet;
     }
     const picture = pictureOf(file);
-    if (picture === undefined) throw new AppError('not-found');
+    if (picture === undefined) throw nothingHere();
     assetCache(reply);
     // Programs in other people's browsers show these too.
     reply.headers({ 'content-type': 'image/png', 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' });
@@ -171,7 +172,7 @@ export class PagesController {
   /** The microblog of an address that begins with @. @throws {AppError} 404 */
   private async named(handle: string): Promise<Microblog> {
     const microblog = handle.startsWith('@') ? await this.lookups.byHandle(this.nobody, handle) : undefined;
-    if (microblog === undefined) throw new AppError('not-found');
+    if (microblog === undefined) throw nothingHere();
     return microblog;
   }
 
@@ -185,6 +186,9 @@ export class PagesController {
     );
   }
 }
+
+/** Unknown and hidden read the same. */
+const nothingHere = (): AppError => new AppError('not-found', 'There is nothing at this address, or nothing that everybody may see');
 
 function redirect(reply: FastifyReply, status: 301 | 302, url: string): string {
   reply.code(status).header('location', url);

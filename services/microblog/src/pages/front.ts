@@ -49,7 +49,7 @@ export function frontPage({ site, registration, microblogs, postsCount, latest }
 <h1>Short posts, from people who run their own place</h1>
 <p class="lead">${site.domain} is a server for microblogs. Write on yours, follow others, and use whichever Mastodon client you like. Nobody sits in the middle, and nothing chooses for you what you read.</p>
 <div class="buttons">${registration === 'closed' ? '' : html`<a class="button" href="/sign-up">${registration === 'open' ? 'Sign up' : 'Ask for an account'}</a>`}<a class="button${registration === 'closed' ? '' : ' secondary'}" href="/log-in">Log in</a></div>
-<ul class="counts"><li>${count(microblogs, 'microblog')}</li><li>${count(postsCount, 'public post')}</li></ul>
+${microblogs === 0 ? '' : html`<ul class="counts"><li>${count(microblogs, 'microblog')}</li><li>${count(postsCount, 'public post')}</li></ul>`}
 </section>
 <div class="columns">
 <section class="stack" aria-labelledby="latest">
