@@ -299,3 +299,6 @@ CREATE TABLE parked (
   next_attempt timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT parked_key PRIMARY KEY (log_shard, log_id, epoch_no)
 );
+
+-- References live for moments: compressing them costs more than writing them.
+ALTER TABLE outbox ALTER COLUMN refs SET STORAGE EXTERNAL;

@@ -16,6 +16,10 @@ export const appendLimits = {
   patienceMs: 15_000,
   /** Between two attempts to reach a database that is away. */
   reconnectPauseMs: 250,
+  /** After a lost race, turns are taken at that log for this long. */
+  contendedMs: 1_000,
+  /** Logs that one lane remembers for that. */
+  contendedLogsMax: 1_000,
   /** Attempts with new ids after keys or ids clashed. */
   clashesMax: 20,
   /** Heads that one lane remembers. */
@@ -80,6 +84,7 @@ export const consumerLimits = {
 
 assertLimits('microblog', {
   'batchRowsMax <= refsPerRowMax of the outbox': appendLimits.batchRowsMax <= outboxLimits.refsPerRowMax,
+  'contendedMs < patienceMs': appendLimits.contendedMs < appendLimits.patienceMs,
   'batchRowsMax < queueRowsMax': appendLimits.batchRowsMax < appendLimits.queueRowsMax,
   'batchBytesMax < queueBytesMax': appendLimits.batchBytesMax < appendLimits.queueBytesMax,
   'keptPlanRowsMax < batchRowsMax': appendLimits.keptPlanRowsMax < appendLimits.batchRowsMax,

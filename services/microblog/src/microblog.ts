@@ -70,8 +70,8 @@ export class Microblog {
   }
 
   /** Why entries cannot be accepted now; undefined when they can. */
-  get unready(): string | undefined {
-    return this.appender.unready;
+  unready(): Promise<string | undefined> {
+    return this.appender.unready();
   }
 
   /** False while events cannot be had or handled. */

@@ -23,8 +23,9 @@ afterEach(async () => {
 });
 afterAll(async () => test.drop());
 
+/** An appender that takes no turns, so that numbers alone decide, unless told otherwise. */
 function newAppender(options: Partial<AppenderOptions> = {}): Appender {
-  const appender = new Appender({ databases, ids: new IdSource(), lanes: 2, committed: () => undefined, ...options });
+  const appender = new Appender({ databases, ids: new IdSource(), lanes: 2, committed: () => undefined, contendedMs: 0, ...options });
   open.push(appender);
   return appender;
 }
@@ -101,15 +102,17 @@ async function checkAnswers(done: readonly { request: AppendRequest; appended: A
 
 describe('appending', () => {
   // Numbers given before duplicates are dropped, ON CONFLICT on every row, or heads kept over a lost race would each leave holes here.
-  for (const { name, logs: logCount, appenders, seed } of [
-    { name: 'two batchers on one hot log', logs: 1, appenders: 2, seed: 1 },
-    { name: 'four batchers on one hot log', logs: 1, appenders: 4, seed: 2 },
-    { name: 'four batchers on 3 logs', logs: 3, appenders: 4, seed: 3 },
-    { name: 'three batchers on 100 logs', logs: 100, appenders: 3, seed: 4 },
+  for (const { name, logs: logCount, turns, seed } of [
+    { name: 'two batchers on one hot log', logs: 1, turns: [0, 0], seed: 1 },
+    { name: 'four batchers on one hot log', logs: 1, turns: [0, 0, 0, 0], seed: 2 },
+    { name: 'four batchers on 3 logs', logs: 3, turns: [0, 0, 0, 0], seed: 3 },
+    { name: 'three batchers on 100 logs', logs: 100, turns: [0, 0, 0], seed: 4 },
+    { name: 'four batchers that take turns at one hot log', logs: 1, turns: [1_000, 1_000, 1_000, 1_000], seed: 8 },
+    { name: 'two that take turns for moments and two that take none, on 20 logs', logs: 20, turns: [10, 10, 0, 0], seed: 9 },
   ]) {
     it(`leaves no hole, no double key and rising ids: ${name}, seed ${seed}`, async () => {
       const logs = await makeLogs(databases, logCount);
-      const done = await load({ appenders: Array.from({ length: appenders }, () => newAppender()), logs, count: 4_000, outstanding: 400, seed });
+      const done = await load({ appenders: turns.map((contendedMs) => newAppender({ contendedMs })), logs, count: 2_500, outstanding: 400, seed });
       expect(done.every(({ appended }) => appended !== undefined)).toBe(true);
       expect(await faults(databases)).toEqual([]);
       await checkAnswers(done);
@@ -235,10 +238,10 @@ describe('appending', () => {
     let ahead = 60_000;
     const appender = newAppender({ now: () => Date.now() + ahead });
     await expect(appender.append(postFor(log))).rejects.toMatchObject({ kind: 'unavailable' });
-    expect(appender.unready).toMatch(/ahead/);
+    expect(await appender.unready()).toMatch(/ahead/);
     ahead = 0;
+    expect(await appender.unready()).toBeUndefined();
     await expect(appender.append(postFor(log))).resolves.toMatchObject({ number: 1n });
-    expect(appender.unready).toBeUndefined();
   });
 
   it('deletes keys that have expired and no others', async () => {

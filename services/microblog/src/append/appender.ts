@@ -27,6 +27,8 @@ export interface AppenderOptions {
   readonly committed: (databaseIndex: number, relay: number) => void;
   /** Unix milliseconds. */
   readonly now?: () => number;
+  /** How long turns are taken at a log after a lost race; 0: never, numbers alone decide. */
+  readonly contendedMs?: number;
 }
 
 export class Appender {
@@ -35,10 +37,10 @@ export class Appender {
   readonly #stopObserving: () => void;
   #closing = false;
 
-  constructor({ databases, ids, lanes, committed, now = Date.now }: AppenderOptions) {
+  constructor({ databases, ids, lanes, committed, now = Date.now, contendedMs = appendLimits.contendedMs }: AppenderOptions) {
     this.#databases = databases;
     const lanesOf = (database: Database): Lane[] =>
-      Array.from({ length: lanes }, () => new Lane({ database, ids, metrics: appendMetrics, now, committed: (relay) => committed(database.index, relay) }));
+      Array.from({ length: lanes }, () => new Lane({ database, ids, metrics: appendMetrics, now, contendedMs, committed: (relay) => committed(database.index, relay) }));
     this.#lanes = new Map(databases.all.map((database) => [database, lanesOf(database)]));
     const all = [...this.#lanes.values()].flat();
     this.#stopObserving = appendMetrics.observe({ waiting: () => all.reduce((total, { waiting }) => total + waiting, 0), clockAheadMs: () => this.#clockAheadMs });
@@ -57,8 +59,10 @@ export class Appender {
     return await lane.append(request);
   }
 
-  /** Why no ids are drawn now, for readiness; undefined when they are. */
-  get unready(): string | undefined {
+  /** Why no ids are drawn now, for readiness; undefined when they are. Asks the database only while the clock was found to be ahead. */
+  async unready(): Promise<string | undefined> {
+    const lanes = [...this.#lanes.values()].flat();
+    await Promise.all(lanes.map((lane) => (lane.clockAheadMs > appendLimits.clockAheadMsMax ? lane.compareClocks() : undefined)));
     const aheadMs = this.#clockAheadMs;
     return aheadMs > appendLimits.clockAheadMsMax ? `the clock of this process is ${aheadMs} ms ahead of the database's` : undefined;
   }
