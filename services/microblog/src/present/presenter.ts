@@ -135,7 +135,7 @@ export class Presenter {
     const sight = await this.look(asker, {
       entries: all,
       microblogs: [...mentioned.values(), ...all.flatMap(({ replyToMicroblog }) => replyToMicroblog ?? [])],
-      follows: context === 'home',
+      follows: context === 'home' || context === 'stream',
     });
     for (const row of parents) here.set(row.id, row);
     const seen = rows.flatMap((row): Seen[] => {
