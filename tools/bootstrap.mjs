@@ -6,7 +6,7 @@
  *   1. makes node_modules agree with package-lock.json. A finished install leaves the lockfile's hash in
  *      node_modules/.dmb-lock-sha256; when that differs, or is missing because an install was interrupted, `npm ci` runs;
  *   2. puts node_modules/.bin first in PATH, so that `node` is the pinned one for everything below;
- *   3. runs the task: start, build, lint, test or test:unit, with the remaining arguments.
+ *   3. runs the task: start, build, lint, test, test:unit or test:clients, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
  * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
@@ -115,6 +115,12 @@ const tasks = {
     const env = linted === 0 ? environment : { ...environment, DMB_FAILED_CHECKS: 'lint' };
     const tested = await runNode([vitest, 'run', ...args], { env });
     return tested || linted;
+  },
+
+  /** Clients from other people's hands; needs Python 3 and, the first time, PyPI. */
+  async 'test:clients'(args) {
+    const code = await build();
+    return code === 0 ? runNode(['tools/clients/run.mjs', ...args]) : code;
   },
 
   'test:unit': (args) => runNode([vitest, 'run', '--project', 'unit', ...args]),

@@ -106,9 +106,10 @@ class World {
       await die();
     } finally {
       enough.abort();
+      // Whatever went wrong: the next test finds a server, and no post under way.
+      if (!this.server.isAlive) await this.server.start();
+      await busy;
     }
-    await this.server.start();
-    await busy;
     expect(this.journal.acknowledged.length).toBeGreaterThan(before);
     expect(await eventually(() => this.problems())).toEqual([]);
   }
@@ -135,7 +136,7 @@ describe('kill -9 of the program', () => {
     ['between an effect and its mark', { at: 'before-sql', sql: 'INSERT INTO outbox_mark', nth: 5 }],
     ['between a push and the cursor', { at: 'before-sql', sql: 'INSERT INTO cursor', application: 'dmb fan-out', nth: 5 }],
     ['between the cursor and the mark', { at: 'after-sql', sql: 'INSERT INTO cursor', application: 'dmb fan-out', nth: 5 }],
-    ['in the middle of rebuilding a timeline', { at: 'after-sql', sql: 'JOIN grants g .* CROSS JOIN LATERAL', application: 'dmb microblog' }],
+    ['in the middle of rebuilding a timeline', { at: 'after-sql', sql: 'JOIN grants g .*CROSS JOIN LATERAL', application: 'dmb microblog' }],
   ];
   it.each(points)('%s loses nothing', async (where, fault) => {
     if (where.includes('rebuilding')) {
@@ -148,14 +149,18 @@ describe('kill -9 of the program', () => {
 
   it.each(Array.from({ length: randomKills }, (_, index) => index + 1))('at a random moment loses nothing (%i)', async () => {
     await world.dieAndRise(async () => {
-      await sleep(50 + Math.random() * 650);
+      // In the middle of posting, however slow the machine: some of this turn's posts are there, others under way.
+      const { acknowledged } = world.journal;
+      const wanted = acknowledged.length + 1 + Math.floor(Math.random() * 20);
+      for (const deadline = performance.now() + 10_000; acknowledged.length < wanted && performance.now() < deadline; ) await sleep(5);
+      await sleep(Math.random() * 50);
       await world.server.kill();
     });
   });
 
   it('left something to repeat, and a server that still streams', async () => {
     expect(world.journal.repeated).toBeGreaterThan(10);
-    expect(world.journal.acknowledged.length).toBeGreaterThan(300);
+    expect(world.journal.acknowledged.length).toBeGreaterThan(100);
     const [ann, fay] = [world.member('ann'), world.member('fay')];
     const streams = await Promise.all([fay.client.webSocket(['user']), fay.client.eventStream()]);
     // A WebSocket does not tell when it is subscribed: it is when it brings something.
@@ -266,7 +271,7 @@ describe('kill -9 of Postgres alone', () => {
       const world = await World.make(server);
       const { pid } = server;
       const stream = await world.member('fay').client.webSocket();
-      for (let turn = 0; turn < 4; turn++) {
+      for (let turn = 0; turn < 3; turn++) {
         const before = world.journal.acknowledged.length;
         const enough = new AbortController();
         const busy = world.busy(enough.signal);
