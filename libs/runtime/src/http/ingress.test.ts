@@ -108,6 +108,10 @@ describe('dispatching', () => {
     const ask = (host: string) => exchange(`GET /nothing HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
     for (const host of [`127.0.0.1:${port}`, `[::1]:${port}`, `localhost:${port}`, 'localhost:8080', 'LOCALHOST:8080']) expect(await ask(host)).toMatch(/^HTTP\/1.1 404 /);
     for (const host of ['evil.example', '127.0.0.1', '127.0.0.1:1', `evil.localhost:${port}`]) expect(await ask(host)).toMatch(/^HTTP\/1.1 421 /);
+    // Two: whoever stands before us may go by the other one.
+    for (const [first, second] of [['localhost:8080', 'evil.example'], ['evil.example', 'localhost:8080'], ['localhost:8080', 'localhost:8080']]) {
+      for (const path of ['/nothing', '/api/v1/one/7']) expect(await exchange(`GET ${path} HTTP/1.1\r\nHost: ${first}\r\nhOST: ${second}\r\nConnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 400 /);
+    }
   });
 
   it('tells whether it lives and whether it is ready, under any name', async () => {

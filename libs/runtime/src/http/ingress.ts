@@ -206,6 +206,7 @@ class NodeIngress implements Ingress {
         void this.answerHealth(path, response);
         return;
       }
+      refuseTwoHosts(request);
       const service = this.serviceOf(request.method ?? '', target);
       if (service !== undefined) {
         service.handle(request, response);
@@ -262,6 +263,7 @@ class NodeIngress implements Ingress {
     const found = this.router.find('GET', target)?.store as Target | undefined;
     const upgrade = found?.stream === true ? this.options.services.get(found.service)?.upgrade : undefined;
     try {
+      refuseTwoHosts(request);
       if (host === undefined || !this.options.isKnownHost(host)) throw unknownHost();
       if (this.closing !== undefined) throw new AppError('unavailable', undefined, { retryAfterSeconds: 1 });
       if (request.method !== 'GET' || upgrade === undefined) throw new AppError('not-found', 'Not found');
@@ -289,6 +291,15 @@ const byteErrors: Readonly<Record<string, readonly [number, string]>> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'The request is too large'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request took too long to arrive'],
 };
+
+/** Node takes the first of two, a proxy before us perhaps the second (RFC 9112 §3.2). @throws {AppError} 400 */
+function refuseTwoHosts({ rawHeaders }: IncomingMessage): void {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host' && ++hosts > 1) throw new AppError('invalid', 'The request is malformed', { status: 400 });
+  }
+}
 
 function send(response: ServerResponse, { status, headers, body }: Answer): void {
   response.writeHead(status, status === 204 ? headers : { ...headers, 'content-length': String(Buffer.byteLength(body)) });
