@@ -314,17 +314,15 @@ export interface Member {
   readonly account: Account;
 }
 
-const tokenOf = (token: unknown): string => (token as { readonly access_token: string }).access_token;
-
 /** Signs up by the client API, as Mastodon.py does: app, client_credentials, account. */
 export async function signUp(baseUrl: string, handle: string, { password = `secret of ${handle}`, app }: { readonly password?: string; readonly app?: App } = {}): Promise<Member> {
   const registered = app ?? (await registerApp(baseUrl));
   const token = await requestToken(baseUrl, registered, { grant_type: 'client_credentials', scope: 'read write' });
-  const given = await new TestClient(baseUrl, tokenOf(token)).request<ClientToken>('POST', '/api/v1/accounts', {
+  const given = await new TestClient(baseUrl, token.access_token).request<ClientToken>('POST', '/api/v1/accounts', {
     body: { username: handle, password, email: `${handle}@example.org`, agreement: true, locale: 'en' },
     headers: { 'x-forwarded-for': someAddress() },
   });
-  const client = new TestClient(baseUrl, tokenOf(given));
+  const client = new TestClient(baseUrl, given.access_token);
   return { handle, password, client, account: await client.me() };
 }
 

@@ -179,19 +179,26 @@ describe('kill -9 of the program', () => {
     expect(await eventually(() => world.problems())).toEqual([]);
   });
 
-  it('leaves an idle server with nothing to account for', async () => {
-    // What was parked or interrupted is done: nothing waits in any outbox.
-    const databases = await openDatabases({ urls: [world.server.databaseUrl], service: 'microblog', connectionsMax: 1, applicationName: 'dmb test' });
+  it('leaves an idle server with nothing to account for: accepted is accounted, in every log and for every consumer', async () => {
+    const urls = [world.server.databaseUrl];
+    const [microblog, fanOut] = await Promise.all((['microblog', 'fan-out'] as const).map((service) => openDatabases({ urls, service, connectionsMax: 1, applicationName: 'dmb test' })));
     try {
       const waiting = async (): Promise<string[]> => {
-        const [row] = await databases.all[0]!.query<{ outbox: bigint; parked: bigint; behind: bigint }>(`
-          SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM parked) AS parked,
-            (SELECT count(*) FROM (SELECT log_shard, log_id, epoch_no, max(number) AS head FROM entry GROUP BY 1, 2, 3) h LEFT JOIN cursor c USING (log_shard, log_id, epoch_no) WHERE h.head > coalesce(c.number, 0)) AS behind`);
-        return row?.outbox === 0n && row.parked === 0n && row.behind === 0n ? [] : [`${row?.outbox} events, ${row?.parked} parked logs, ${row?.behind} logs behind`];
+        const heads = await microblog!.all[0]!.query<{ log: string; head: bigint }>('SELECT log_id AS log, max(number) AS head FROM entry GROUP BY 1');
+        const behind = await Promise.all(
+          ([['microblog', microblog!], ['fan-out', fanOut!]] as const).map(async ([name, databases]) => {
+            const cursors = await databases.all[0]!.query<{ log: string; number: bigint }>('SELECT log_id AS log, number FROM cursor');
+            const parked = await databases.all[0]!.query('SELECT FROM parked');
+            const at = new Map(cursors.map(({ log, number }) => [log, number]));
+            return [...heads.filter(({ log, head }) => at.get(log) !== head).map(({ log, head }) => `${name} is at ${at.get(log) ?? 'nothing'} of ${head} in ${log}`), ...parked.map(() => `${name} has a parked log`)];
+          }),
+        );
+        const [outbox] = await microblog!.all[0]!.query<{ rows: bigint }>('SELECT count(*) AS rows FROM outbox');
+        return [...behind.flat(), ...(outbox?.rows === 0n ? [] : [`${outbox?.rows} events wait`])];
       };
       expect(await eventually(waiting, 15_000)).toEqual([]);
     } finally {
-      await databases.close();
+      await Promise.all([microblog?.close(), fanOut?.close()]);
     }
   });
 });

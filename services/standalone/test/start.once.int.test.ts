@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Browser, ClientError, formWith, freePort, isRunning, Journal, runProgram, signUp, startTestServer, TestClient, TestServer, textOf, type Ended, type TestServerOptions } from '@dmb/testing';
+import { authorize, Browser, ClientError, formWith, freePort, isRunning, Journal, registerApp, requestToken, runProgram, signUp, startTestServer, TestClient, TestServer, textOf, type Ended, type TestServerOptions } from '@dmb/testing';
 
 const root = resolve(import.meta.dirname, '../../..');
 const servers = new Set<TestServer>();
@@ -94,16 +94,8 @@ describe('a start', () => {
     expect(JSON.parse(readFileSync(join(server.data, 'dmb.json'), 'utf8'))).toMatchObject({ format: 1, domain: `localhost:${server.port}` });
 
     // Whoever opens the link signs up, confirms, and is the operator.
-    const browser = new Browser(server.url);
     const link = new URL(server.operatorLink ?? 'missing:');
-    expect(link.origin).toBe(server.url);
-    const invitation = await browser.open(link.pathname);
-    const signUpAt = /href="(\/sign-up[^"]*)"/.exec(invitation.html)?.[1]?.replaceAll('&amp;', '&') ?? '';
-    const page = await browser.open(signUpAt);
-    let next = await browser.submit(page, formWith(page, 'username', 'password'), { username: 'olga', password: 'one two three' });
-    const confirm = next.forms.find(({ action }) => action.includes('/operator/'));
-    if (confirm !== undefined) next = await browser.submit(next, confirm);
-    expect(next.status).toBe(200);
+    const browser = await becomeOperator(server, 'olga');
     expect((await browser.open('/operator')).status).toBe(200);
 
     // The link worked once; strangers are no operators; no further start shows one.
@@ -374,12 +366,50 @@ describe('a start is refused with one sentence', () => {
   });
 });
 
+/** Signs up at the page that the one-time link leads to, and becomes the operator. */
+async function becomeOperator(server: TestServer, handle: string): Promise<Browser> {
+  const browser = new Browser(server.url);
+  const link = new URL(server.operatorLink ?? 'missing:');
+  expect(link.origin).toBe(server.url);
+  const invitation = await browser.open(link.pathname);
+  const page = await browser.open(/href="(\/sign-up[^"]*)"/.exec(invitation.html)?.[1]?.replaceAll('&amp;', '&') ?? '');
+  const next = await browser.submit(page, formWith(page, 'username', 'password'), { username: handle, password: 'one two three' });
+  const confirm = next.forms.find(({ action }) => action.includes('/operator/'));
+  expect((confirm === undefined ? next : await browser.submit(next, confirm)).status).toBe(200);
+  return browser;
+}
+
 describe('registration', () => {
-  it('is closed, or waits for approval, as the operator has set', async () => {
+  it('is closed when the operator has said so', async () => {
     const server = await started({ environment: { DMB_REGISTRATION: 'closed' } });
     const refusal: unknown = await signUp(server.url, 'ada').catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(ClientError);
     expect((refusal as ClientError).status).toBe(403);
     expect(await new TestClient(server.url).get('/api/v2/instance')).toMatchObject({ registrations: { enabled: false } });
+    // But not to who has the link: somebody must be the first.
+    const operator = await becomeOperator(server, 'olga');
+    expect((await operator.open('/operator')).status).toBe(200);
+  });
+
+  it('waits for the operator, who approves one and rejects another', async () => {
+    const server = await started({ environment: { DMB_REGISTRATION: 'approval' } });
+    const operator = await becomeOperator(server, 'olga');
+    for (const handle of ['ada', 'eve']) {
+      const browser = new Browser(server.url);
+      const page = await browser.open('/sign-up');
+      await browser.submit(page, formWith(page, 'username', 'password', 'reason'), { username: handle, password: 'one two three', reason: `I am ${handle}` });
+      await expect(new TestClient(server.url).lookUp(handle)).rejects.toMatchObject({ status: 404 });
+    }
+    for (const decision of ['approve @ada', 'reject @eve']) {
+      const page = await operator.open('/operator');
+      const form = page.forms.find(({ buttons }) => buttons.some(({ text }) => text.toLowerCase() === decision));
+      if (form === undefined) throw new Error(`there is no button "${decision}": ${textOf(page.html)}`);
+      await operator.submit(page, form, {}, decision);
+    }
+    expect((await new TestClient(server.url).lookUp('ada')).acct).toBe('ada');
+    await expect(new TestClient(server.url).lookUp('eve')).rejects.toMatchObject({ status: 404 });
+    const app = await registerApp(server.url);
+    const token = await requestToken(server.url, app, { grant_type: 'authorization_code', code: await authorize(new Browser(server.url), app, { handle: 'ada', password: 'one two three' }) });
+    expect((await new TestClient(server.url, token.access_token).post('in at last')).content).toBe('<p>in at last</p>');
   });
 });
