@@ -102,17 +102,20 @@ async function checkAnswers(done: readonly { request: AppendRequest; appended: A
 
 describe('appending', () => {
   // Numbers given before duplicates are dropped, ON CONFLICT on every row, or heads kept over a lost race would each leave holes here.
-  for (const { name, logs: logCount, turns, seed } of [
+  for (const { name, logs: logCount, turns, seed, count = 2_500, outstanding = 400 } of [
     { name: 'two batchers on one hot log', logs: 1, turns: [0, 0], seed: 1 },
     { name: 'four batchers on one hot log', logs: 1, turns: [0, 0, 0, 0], seed: 2 },
     { name: 'four batchers on 3 logs', logs: 3, turns: [0, 0, 0, 0], seed: 3 },
     { name: 'three batchers on 100 logs', logs: 100, turns: [0, 0, 0], seed: 4 },
     { name: 'four batchers that take turns at one hot log', logs: 1, turns: [1_000, 1_000, 1_000, 1_000], seed: 8 },
     { name: 'two that take turns for moments and two that take none, on 20 logs', logs: 20, turns: [10, 10, 0, 0], seed: 9 },
-  ]) {
+    // Full batches wait here, and are made ready on a guess that repeated keys and the other batcher make wrong again and again.
+    { name: 'two batchers with full batches on 3 logs', logs: 3, turns: [0, 0], seed: 10, count: 9_000, outstanding: 5_000 },
+    { name: 'one batcher with full batches on one hot log', logs: 1, turns: [0], seed: 11, count: 9_000, outstanding: 5_000 },
+  ] as readonly { name: string; logs: number; turns: readonly number[]; seed: number; count?: number; outstanding?: number }[]) {
     it(`leaves no hole, no double key and rising ids: ${name}, seed ${seed}`, async () => {
       const logs = await makeLogs(databases, logCount);
-      const done = await load({ appenders: turns.map((contendedMs) => newAppender({ contendedMs })), logs, count: 2_500, outstanding: 400, seed });
+      const done = await load({ appenders: turns.map((contendedMs) => newAppender({ contendedMs })), logs, count, outstanding, seed });
       expect(done.every(({ appended }) => appended !== undefined)).toBe(true);
       expect(await faults(databases)).toEqual([]);
       await checkAnswers(done);

@@ -63,6 +63,7 @@ export async function faults(databases: Databases): Promise<string[]> {
     last.set(key, entry);
   }
   const told = new Map<string, bigint>();
+  const idOf = new Map(all.map((entry) => [`${entry.log_id}/${entry.epoch_no}/${entry.number}`, String(entry.id)]));
   let references = 0;
   for (const database of databases.all) {
     const rows = await database.query<{ refs: unknown[][] }>('SELECT refs FROM outbox ORDER BY relay, seq');
@@ -70,6 +71,7 @@ export async function faults(databases: Databases): Promise<string[]> {
       const key = `${String(ref[1])}/${String(ref[2])}`;
       const number = BigInt(String(ref[3]));
       if (number !== (told.get(key) ?? 0n) + 1n) found.push(`told out of order: ${key} ${told.get(key) ?? 0n} → ${number}`);
+      if (String(ref[5]) !== idOf.get(`${key}/${number}`)) found.push(`told with another id: ${key} ${number}`);
       told.set(key, number);
       references += 1;
     }

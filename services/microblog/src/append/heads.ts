@@ -73,6 +73,11 @@ export class Heads {
     return found;
   }
 
+  /** The head of a log by its {@link logKey}, if it need not be read. */
+  known(key: string): Head | undefined {
+    return this.#heads.get(key);
+  }
+
   /** After a commit: this is the head now. */
   advance(log: LogRef, number: bigint, id: PostId): void {
     const head = this.#heads.peek(logKey(log));

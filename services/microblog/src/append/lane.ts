@@ -2,9 +2,13 @@
  * A lane of the batcher: one connection, one batch at a time.
  *
  * While a batch is being committed, appends collect; when it is done, they are the next batch. There is no
- * timer: alone, an append waits for nobody, and under load the batches grow by themselves. A lane is
- * the only writer of this process for its logs; lanes of other processes may write the same logs at
- * the same time, and then numbers decide:
+ * timer: alone, an append waits for nobody, and under load the batches grow by themselves. A full
+ * batch that waits is made ready while the one before it is on its way, from the heads that will be
+ * there if that one wins, so that the database does not wait for us; were they not, it is made
+ * anew. The callers of a batch are told once the next one is on its way, for the same reason.
+ *
+ * A lane is the only writer of this process for its logs; lanes of other processes may write the same
+ * logs at the same time, and then numbers decide:
  *
  *   number and id are drawn together, from the head that we believe in, anew at each attempt
  *   won      after the commit: the head moves, the caller gets number and id
@@ -42,14 +46,14 @@ import { context, ROOT_CONTEXT, type Context } from '@opentelemetry/api';
 import { LRUCache } from 'lru-cache';
 import { producerHeaders } from '@dmb/event-log';
 import { bytesToUuid, parseUuid, type IdSource, type LogId, type PostId } from '@dmb/protocol';
-import { DatabaseError, isConnectionLost, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, relayOf, statement, type Database, type DedicatedConnection, type Queryable } from '@dmb/postgres';
+import { DatabaseError, isConnectionLost, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, json, relayOf, statement, type Database, type DedicatedConnection, type Queryable } from '@dmb/postgres';
 import { AppError, sleep } from '@dmb/runtime';
 import { createHash } from 'node:crypto';
 import type { Appended, AppendRequest } from '../domain/model.ts';
 import { appendLimits } from '../limits.ts';
 import type { AppendMetrics } from '../metrics.ts';
 import { Heads, logKey, type Head, type Refusal } from './heads.ts';
-import { appendSql, toParameters, type AppendAnswer, type BatchRow } from './statement.ts';
+import { appendSql, headersAt, toAnswers, toParameters, type AppendAnswer, type BatchRow } from './statement.ts';
 
 /** One append that waits for its commit. */
 interface Waiting {
@@ -77,6 +81,13 @@ export interface LaneOptions {
 
 /** Kept on the connection for small batches; larger ones are planned for their size, or joins would be guessed for a few rows. */
 const keptAppend = statement(appendSql);
+
+/** A batch that can be sent. */
+interface Made {
+  readonly rows: readonly Waiting[];
+  readonly drawn: readonly BatchRow[];
+  readonly parameters: readonly unknown[];
+}
 
 /** The rows of the statement's transaction that did not win; thrown to roll it back. */
 class NotWon extends Error {
@@ -107,6 +118,7 @@ export class Lane {
   readonly #stopping = new AbortController();
   #queue: Waiting[] = [];
   #queuedBytes = 0;
+  #ready: Made | undefined;
   #running: Promise<void> | undefined;
   #connection: DedicatedConnection | undefined;
   #clockCheckedAt = Number.NEGATIVE_INFINITY;
@@ -167,21 +179,27 @@ export class Lane {
     return all;
   }
 
-  /** The next batch: one with an effect alone, otherwise in order up to the bounds; a second row of the same key stays for the next. */
+  /** Takes the next batch from the queue. */
   #take(): Waiting[] {
+    const { batch, rest } = this.#next();
+    this.#queue = rest;
+    for (const { bytes } of batch) this.#queuedBytes -= bytes;
+    return batch;
+  }
+
+  /** The next batch, and what waits after it: one with an effect alone, otherwise in order up to the bounds; a second row of the same key stays for the one after. */
+  #next(): { readonly batch: Waiting[]; readonly rest: Waiting[]; readonly isFull: boolean } {
     const [first] = this.#queue;
-    if (first?.request.effect !== undefined) {
-      this.#queue.shift();
-      this.#queuedBytes -= first.bytes;
-      return [first];
-    }
+    if (first?.request.effect !== undefined) return { batch: [first], rest: this.#queue.slice(1), isFull: true };
     const batch: Waiting[] = [];
     const held: Waiting[] = [];
     const keys = new Set<string>();
     let bytes = 0;
     let looked = 0;
+    let isFull = false;
     for (const waiting of this.#queue) {
-      if (batch.length >= appendLimits.batchRowsMax || waiting.request.effect !== undefined || (batch.length > 0 && bytes + waiting.bytes > appendLimits.batchBytesMax)) break;
+      isFull = batch.length >= appendLimits.batchRowsMax || waiting.request.effect !== undefined || (batch.length > 0 && bytes + waiting.bytes > appendLimits.batchBytesMax);
+      if (isFull) break;
       looked += 1;
       const key = waiting.request.key === undefined ? undefined : `${waiting.request.log.shard} ${waiting.scope} ${waiting.request.key.key}`;
       if (key !== undefined && keys.has(key)) {
@@ -192,9 +210,7 @@ export class Lane {
       batch.push(waiting);
       bytes += waiting.bytes;
     }
-    this.#queue = [...held, ...this.#queue.slice(looked)];
-    this.#queuedBytes -= bytes;
-    return batch;
+    return { batch, rest: [...held, ...this.#queue.slice(looked)], isFull };
   }
 
   /** Brings a batch to its end: every row is answered, refused, or back at the front of the queue. */
@@ -203,23 +219,24 @@ export class Lane {
     try {
       const connection = await this.#connect();
       await this.#checkClock(connection);
-      rows = await this.#usable(batch, connection);
-      if (rows.length > 0) await this.#attempt(rows, connection);
+      const ready = this.#takeReady(batch);
+      if (ready === undefined) rows = await this.#usable(batch, connection);
+      if (rows.length > 0) await this.#attempt(rows, ready, connection);
     } catch (error) {
       await this.#failed(rows, error);
     }
   }
 
-  async #attempt(rows: readonly Waiting[], connection: DedicatedConnection): Promise<void> {
-    const contended = [...new Set(rows.map(({ request }) => logKey(request.log)).filter((key) => this.#isContended(key)))];
+  async #attempt(rows: readonly Waiting[], ready: Made | undefined, connection: DedicatedConnection): Promise<void> {
+    const contended = this.#contendedAmong(rows);
     const effect = rows[0]?.request.effect;
     try {
-      if (effect === undefined && contended.length === 0) {
-        const drawn = await this.#draw(rows, connection);
-        this.#settle(drawn, rows, await runStatement(connection, drawn, producerHeaders()));
+      if (effect === undefined && contended.size === 0) {
+        const made = ready ?? (await this.#make(rows, connection));
+        this.#settle(made, await this.#send(made, connection));
       } else {
-        const { drawn, answers } = await this.#inTransaction(connection, rows, contended, effect);
-        this.#settle(drawn, rows, answers);
+        const { made, answers } = await this.#inTransaction(connection, rows, contended, effect);
+        this.#settle(made, answers);
       }
       this.#options.metrics.batch(rows.length);
     } catch (error) {
@@ -229,23 +246,31 @@ export class Lane {
     }
   }
 
+  /** Sends a batch; while it is on its way, the next one is made ready. */
+  async #send(made: Made, database: Queryable): Promise<AppendAnswer[]> {
+    const sql = made.rows.length <= appendLimits.keptPlanRowsMax ? keptAppend : appendSql;
+    const answered = database.query<{ answers: string }>(sql, made.parameters.with(headersAt, json(producerHeaders())));
+    setImmediate(() => this.#makeReady(made.drawn));
+    return toAnswers(made.drawn, await answered);
+  }
+
   /** BEGIN; the turn for contended logs; the statement; check and effect if it won; COMMIT. An effect that did not win is rolled back. */
   async #inTransaction(
     connection: DedicatedConnection,
     rows: readonly Waiting[],
-    contended: readonly string[],
+    contended: ReadonlySet<string>,
     effect: AppendRequest['effect'],
-  ): Promise<{ readonly drawn: readonly BatchRow[]; readonly answers: readonly (AppendAnswer | undefined)[] }> {
-    let drawn: readonly BatchRow[] = [];
+  ): Promise<{ readonly made: Made; readonly answers: readonly (AppendAnswer | undefined)[] }> {
+    let made: Made = { rows, drawn: [], parameters: [] };
     try {
       const answers = await connection.transaction(async (tx) => {
-        if (contended.length > 0) {
-          await tx.query(turnSql, [contended]);
-          for (const { request } of rows) if (contended.includes(logKey(request.log))) this.#heads.forget(request.log);
+        if (contended.size > 0) {
+          await tx.query(turnSql, [[...contended]]);
+          for (const { request } of rows) if (contended.has(logKey(request.log))) this.#heads.forget(request.log);
         }
-        drawn = await this.#draw(rows, tx);
-        const found = await runStatement(tx, drawn, producerHeaders());
-        const [row] = drawn;
+        made = await this.#make(rows, tx);
+        const found = await this.#send(made, tx);
+        const [row] = made.drawn;
         const [answer] = found;
         if (effect === undefined) return found;
         if (answer?.how !== 'won' || row === undefined) throw new NotWon(answer);
@@ -253,26 +278,77 @@ export class Lane {
         await effect.apply(tx, toAppended(row.request, answer));
         return found;
       });
-      return { drawn, answers };
+      return { made, answers };
     } catch (error) {
-      if (error instanceof NotWon) return { drawn, answers: [error.answer] };
+      if (error instanceof NotWon) return { made, answers: [error.answer] };
       throw error;
     }
   }
 
-  /** Numbers from the heads, ids drawn with them. @throws {ClockBehind} */
-  async #draw(rows: readonly Waiting[], database: Queryable): Promise<BatchRow[]> {
+  /** A batch of rows whose logs take entries. @throws {ClockBehind} */
+  async #make(rows: readonly Waiting[], database: Queryable): Promise<Made> {
     const heads = await this.#heads.of(rows.map(({ request }) => request.log), database);
-    const lastId = new Map<string, PostId>();
-    return rows.map(({ request, scope }) => {
-      const key = logKey(request.log);
+    const drawn = this.#draw(rows, (key) => {
       const head = heads.get(key);
       if (head === undefined || typeof head === 'string') throw new AppError('unavailable', undefined, { detail: `the log ${key} has just been closed` });
-      const draw = this.#options.ids.draw(request.log.shard, lastId.get(key) ?? head.id, this.#options.now());
+      return head;
+    });
+    return { rows, drawn, parameters: toParameters(drawn) };
+  }
+
+  /** Makes the batch after `sent` ready if it is full already, from the heads that there are if all of `sent` wins. */
+  #makeReady(sent: readonly BatchRow[]): void {
+    const { batch, isFull } = this.#next();
+    if (!isFull || batch[0]?.request.effect !== undefined || this.#contendedAmong(batch).size > 0) return;
+    const heads = new Map<string, Head>();
+    for (const { request, head, id } of sent) {
+      const key = logKey(request.log);
+      heads.set(key, { ...head, number: (heads.get(key) ?? head).number + 1n, id });
+    }
+    for (const { request } of batch) {
+      const key = logKey(request.log);
+      const head = heads.get(key) ?? this.#heads.known(key);
+      if (head === undefined) return;
+      heads.set(key, head);
+    }
+    try {
+      const drawn = this.#draw(batch, (key) => heads.get(key));
+      this.#ready = { rows: batch, drawn, parameters: toParameters(drawn) };
+    } catch {
+      // Its turn comes, as if nothing had been tried; whatever this was is met there again.
+    }
+  }
+
+  /** What was made ready, if it is this batch and the heads are those that it was made from. */
+  #takeReady(batch: readonly Waiting[]): Made | undefined {
+    const ready = this.#ready;
+    this.#ready = undefined;
+    if (ready?.rows.length !== batch.length || !batch.every((waiting, index) => waiting === ready.rows[index])) return undefined;
+    const isSo = ready.drawn.every(({ request, head }) => {
+      const now = this.#heads.known(logKey(request.log));
+      return now !== undefined && now.number === head.number && now.id === head.id;
+    });
+    return isSo ? ready : undefined;
+  }
+
+  /** Numbers from the heads, ids drawn with them. @throws {ClockBehind} */
+  #draw(rows: readonly Waiting[], headOf: (key: string) => Head | undefined): BatchRow[] {
+    const lastId = new Map<string, PostId>();
+    const now = this.#options.now();
+    return rows.map(({ request, scope }) => {
+      const key = logKey(request.log);
+      const head = headOf(key);
+      if (head === undefined) throw new AppError('bug', undefined, { detail: `no head of ${key}` });
+      const draw = this.#options.ids.draw(request.log.shard, lastId.get(key) ?? head.id, now);
       if (draw.outcome === 'ahead') throw new ClockBehind(draw.byMs);
       lastId.set(key, draw.id);
       return { request, scope, head, id: draw.id };
     });
+  }
+
+  #contendedAmong(rows: readonly Waiting[]): ReadonlySet<string> {
+    if (this.#contended.size === 0) return new Set();
+    return new Set(rows.map(({ request }) => logKey(request.log)).filter((key) => this.#isContended(key)));
   }
 
   #isContended(key: string): boolean {
@@ -280,8 +356,9 @@ export class Lane {
     return until !== undefined && until > this.#options.now();
   }
 
-  #settle(drawn: readonly BatchRow[], rows: readonly Waiting[], answers: readonly (AppendAnswer | undefined)[]): void {
+  #settle({ rows, drawn }: Made, answers: readonly (AppendAnswer | undefined)[]): void {
     const lost: Waiting[] = [];
+    const told: (() => void)[] = [];
     const relays = new Set<number>();
     for (const [index, waiting] of rows.entries()) {
       const answer = answers[index];
@@ -298,13 +375,18 @@ export class Lane {
         relays.add(relayOf(request.log.shard));
         this.#options.metrics.accepted(drawn[index]?.head.audience ?? 'public', this.#options.now() - waiting.since);
       }
-      waiting.resolve(appended);
+      told.push(() => waiting.resolve(appended));
     }
     for (const relay of relays) this.#options.committed(relay);
     if (lost.length > 0) {
       this.#options.metrics.again(lost.length);
       this.#again(lost);
     }
+    const tell = (): void => {
+      for (const each of told) each();
+    };
+    if (this.#queue.length === 0) tell();
+    else setImmediate(tell);
   }
 
   /** Back to the front of the queue, but for those who have waited too long: nothing of them was written. */
@@ -444,13 +526,10 @@ export class Lane {
   }
 }
 
-async function runStatement(connection: Queryable, drawn: readonly BatchRow[], headers: Readonly<Record<string, string>>): Promise<AppendAnswer[]> {
-  return await connection.query<AppendAnswer>(drawn.length <= appendLimits.keptPlanRowsMax ? keptAppend : appendSql, toParameters(drawn, headers));
-}
-
-function toAppended(request: AppendRequest, { how, log, epoch_no, number, id }: AppendAnswer): Appended {
-  if (number === null || id === null) throw new AppError('bug', undefined, { detail: 'an append without number or id' });
-  return { how: how === 'known' ? 'known' : 'appended', shard: request.log.shard, log: log as LogId, epochNo: epoch_no, number, id: id as PostId };
+function toAppended({ log }: AppendRequest, answer: Exclude<AppendAnswer, { how: 'lost' }>): Appended {
+  const { number, id } = answer;
+  if (answer.how === 'won') return { how: 'appended', shard: log.shard, log: log.log, epochNo: log.epochNo, number, id };
+  return { how: 'known', shard: log.shard, log: answer.log, epochNo: answer.epochNo, number, id };
 }
 
 /** Whether somebody else was first with a key, an id or an object id, or two sessions waited for each other. */

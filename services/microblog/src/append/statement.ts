@@ -2,7 +2,8 @@
  * The one statement that appends a batch, and how a batch becomes its parameters.
  *
  *   incoming   the batch, a row per append, in the order of the batch
- *   known      rows whose key has an answer already: they get it, and no number
+ *   known      rows whose key has an answer already: they get it, and no number. One look into the index
+ *              per key; a join would be planned as a scan of all keys there are
  *   survivor   the others, numbered here per log from `base` (the head that we believe in). Numbers given
  *              before would have holes where a known row drops out
  *   lock       the first row of each log. Its primary key is the lock of the log: whoever inserts
@@ -20,15 +21,18 @@
  * A batch must not have one key twice: the statement does not look for doubles within itself.
  *
  * Envelopes and bodies travel as one binary value and are cut in SQL; arrays of bytea would be
- * written in hexadecimal, at twice the size. References are joined as text: a jsonb value built
- * element by element costs more than the entry's own row.
+ * written in hexadecimal, at twice the size. A column that is NULL in every row travels as an empty
+ * array, which `unnest` fills up. The references of a relay come as the JSON that they are if every row
+ * of that relay wins, which is the rule; otherwise they are taken from it one by one and given their
+ * numbers. The answer is one text, since a thousand rows of it cost more than the rest of the query.
  */
-import { ENTRY_KINDS, type PostId } from '@dmb/protocol';
-import { json } from '@dmb/postgres';
+import { ENTRY_KINDS, type LogId, type PostId } from '@dmb/protocol';
+import { relayOf } from '@dmb/postgres';
+import { AppError } from '@dmb/runtime';
 import { entryRefWire, type EntryRef } from '@dmb/events';
 import type { AppendRequest } from '../domain/model.ts';
 import { appendLimits } from '../limits.ts';
-import type { Head } from './heads.ts';
+import { logKey, type Head } from './heads.ts';
 
 const columns = 'log_shard, log_id, epoch_no, number, id, kind, object_id, envelope, body, about, what, listed, reply_to, reply_to_microblog, person_id';
 const values =
@@ -38,11 +42,13 @@ const values =
 export const appendSql = `
 WITH incoming AS MATERIALIZED (
   SELECT * FROM unnest($3::int2[], $4::uuid[], $5::int4[], $6::int8[], $7::int8[], $8::int2[], $9::uuid[], $10::int4[], $11::int4[], $12::int4[], $13::int4[],
-                       $14::int8[], $15::text[], $16::bool[], $17::int8[], $18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::bool[], $23::text[])
+                       $14::int8[], $15::text[], $16::bool[], $17::int8[], $18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::bool[])
     WITH ORDINALITY AS t(log_shard, log_id, epoch_no, base, id, kind, object_id, envelope_at, envelope_length, body_at, body_length,
-                         about, what, listed, reply_to, reply_to_microblog, person_id, scope, key, for_ever, reference, ord)
+                         about, what, listed, reply_to, reply_to_microblog, person_id, scope, key, for_ever, ord)
 ), known AS MATERIALIZED (
-  SELECT i.ord, k.log_id, k.epoch_no, k.number, k.id FROM incoming i JOIN append_key k USING (log_shard, scope, key)
+  SELECT i.ord, k.* FROM incoming i
+  CROSS JOIN LATERAL (SELECT log_id, epoch_no, number, id FROM append_key k WHERE (k.log_shard, k.scope, k.key) = (i.log_shard, i.scope, i.key) LIMIT 1) k
+  WHERE i.key IS NOT NULL
 ), survivor AS MATERIALIZED (
   SELECT i.*, row_number() OVER per_log AS nth, i.base + row_number() OVER per_log AS number
   FROM incoming i WHERE NOT EXISTS (SELECT FROM known k WHERE k.ord = i.ord)
@@ -64,24 +70,37 @@ WITH incoming AS MATERIALIZED (
   INSERT INTO append_key (log_shard, scope, key, log_id, epoch_no, number, id, expires)
   SELECT log_shard, scope, key, log_id, epoch_no, number, id, CASE WHEN NOT for_ever THEN now() + interval '${appendLimits.tokenKeyHours} h' END
   FROM won WHERE key IS NOT NULL ORDER BY log_shard, scope, key
+), planned AS MATERIALIZED (
+  SELECT relay, expected, refs::jsonb AS refs FROM unnest($23::int2[], $24::int4[], string_to_array($25::text, E'\\n')) AS t(relay, expected, refs)
 ), told AS (
   INSERT INTO outbox (relay, topic, refs, headers)
-  SELECT log_shard % 16, 'microblog.entry.v1', ('[' || string_agg(replace(reference, '#', number::text), ',' ORDER BY ord) || ']')::jsonb, $2::jsonb
-  FROM won GROUP BY 1 ORDER BY 1
+  SELECT relay, 'microblog.entry.v1', CASE WHEN p.expected = w.entered THEN p.refs ELSE (
+      SELECT jsonb_agg(jsonb_set(p.refs -> r.place, '{3}', to_jsonb(r.number::text)) ORDER BY r.ord)
+      FROM (SELECT i.ord, x.number, (row_number() OVER (ORDER BY i.ord) - 1)::int4 AS place FROM incoming i LEFT JOIN won x USING (ord) WHERE i.log_shard % 16 = p.relay) r
+      WHERE r.number IS NOT NULL
+    ) END, $2::jsonb
+  FROM planned p JOIN (SELECT log_shard % 16 AS relay, count(*) AS entered FROM won GROUP BY 1) w USING (relay) ORDER BY relay
 )
-SELECT i.ord::int4 AS ord, CASE WHEN k.ord IS NOT NULL THEN 'known' WHEN w.ord IS NOT NULL THEN 'won' ELSE 'lost' END AS how,
-       coalesce(k.log_id, i.log_id) AS log, coalesce(k.epoch_no, i.epoch_no) AS epoch_no, coalesce(k.number, w.number) AS number, coalesce(k.id, w.id) AS id
-FROM incoming i LEFT JOIN known k USING (ord) LEFT JOIN won w USING (ord) ORDER BY i.ord`;
+SELECT string_agg(CASE WHEN k.ord IS NULL THEN coalesce(w.number::text, '') ELSE concat_ws(' ', k.number, k.id, k.log_id, k.epoch_no) END, ',' ORDER BY i.ord) AS answers
+FROM incoming i LEFT JOIN known k USING (ord) LEFT JOIN won w USING (ord)`;
 
-/** What the statement answers for each row, in the order of the batch. */
-export interface AppendAnswer {
-  readonly ord: number;
-  readonly how: 'known' | 'won' | 'lost';
-  readonly log: string;
-  readonly epoch_no: number;
-  /** Null when lost. */
-  readonly number: bigint | null;
-  readonly id: bigint | null;
+/** What became of one row of a batch. */
+export type AppendAnswer =
+  | { readonly how: 'won'; readonly number: bigint; readonly id: PostId }
+  /** Its key has this answer. */
+  | { readonly how: 'known'; readonly number: bigint; readonly id: PostId; readonly log: LogId; readonly epochNo: number }
+  | { readonly how: 'lost' };
+
+/** What the statement answered to these rows, in the order of the batch. */
+export function toAnswers(rows: readonly BatchRow[], [answer]: readonly { readonly answers: string }[]): AppendAnswer[] {
+  const parts = answer?.answers.split(',') ?? [];
+  if (parts.length !== rows.length) throw new AppError('bug', undefined, { detail: `${parts.length} answers to ${rows.length} appends` });
+  return rows.map(({ id }, index) => {
+    const [number = '', knownId, log, epochNo] = parts[index]?.split(' ') ?? [];
+    if (number === '') return { how: 'lost' };
+    if (knownId === undefined) return { how: 'won', number: BigInt(number), id };
+    return { how: 'known', number: BigInt(number), id: BigInt(knownId) as PostId, log: log as LogId, epochNo: Number(epochNo) };
+  });
 }
 
 /** One row of a batch: what is asked, the head it is numbered from, the id drawn with that. */
@@ -93,49 +112,83 @@ export interface BatchRow {
   readonly id: PostId;
 }
 
-/** The parameters of {@link appendSql}. */
-export function toParameters(rows: readonly BatchRow[], headers: Readonly<Record<string, string>>): unknown[] {
+/** The parameters of {@link appendSql}, but for the headers of the outbox rows: those are in place {@link headersAt}. */
+export function toParameters(rows: readonly BatchRow[]): unknown[] {
   const parts: Uint8Array[] = [];
-  const at: { envelope: number; body: number }[] = [];
+  const envelopeAt: number[] = [];
+  const bodyAt: number[] = [];
   let next = 1;
   for (const { request } of rows) {
-    at.push({ envelope: next, body: next + request.envelope.length });
+    envelopeAt.push(next);
+    bodyAt.push(next + request.envelope.length);
     parts.push(request.envelope, request.body);
     next += request.envelope.length + request.body.length;
   }
-  const array = (value: (row: BatchRow, index: number) => string | number | bigint | boolean | null | undefined): string =>
-    `{${rows.map((row, index) => value(row, index) ?? 'NULL').join(',')}}`;
+  const relays = [...references(rows)];
   return [
     Buffer.concat(parts),
-    json(headers),
-    array(({ request }) => request.log.shard),
-    array(({ request }) => request.log.log),
-    array(({ request }) => request.log.epochNo),
-    array(({ head }) => head.number),
-    array(({ id }) => id),
-    array(({ request }) => ENTRY_KINDS[request.kind]),
-    array(({ request }) => request.objectId),
-    array((_, index) => at[index]?.envelope),
-    array(({ request }) => request.envelope.length),
-    array((_, index) => at[index]?.body),
-    array(({ request }) => request.body.length),
-    array(({ request }) => request.about),
-    array(({ request }) => quoted(request.what)),
-    array(({ request }) => request.listed ?? false),
-    array(({ request }) => request.replyTo),
-    array(({ request }) => request.replyToMicroblog),
-    array(({ request }) => request.person),
-    array(({ scope }) => scope),
-    array(({ request }) => quoted(request.key?.key)),
-    array(({ request }) => request.key?.expires === 'never'),
-    array((row) => quoted(reference(row))),
+    '{}',
+    array(rows, ({ request }) => request.log.shard),
+    array(rows, ({ request }) => request.log.log),
+    array(rows, ({ request }) => request.log.epochNo),
+    array(rows, ({ head }) => head.number),
+    array(rows, ({ id }) => id),
+    array(rows, ({ request }) => ENTRY_KINDS[request.kind]),
+    array(rows, ({ request }) => request.objectId),
+    `{${envelopeAt.join(',')}}`,
+    array(rows, ({ request }) => request.envelope.length),
+    `{${bodyAt.join(',')}}`,
+    array(rows, ({ request }) => request.body.length),
+    array(rows, ({ request }) => request.about),
+    array(rows, ({ request }) => quoted(request.what)),
+    array(rows, ({ request }) => request.listed ?? false),
+    array(rows, ({ request }) => request.replyTo),
+    array(rows, ({ request }) => request.replyToMicroblog),
+    array(rows, ({ request }) => request.person),
+    array(rows, ({ scope }) => scope),
+    array(rows, ({ request }) => quoted(request.key?.key)),
+    array(rows, ({ request }) => (request.key === undefined ? undefined : request.key.expires === 'never')),
+    `{${relays.map(([relay]) => relay).join(',')}}`,
+    `{${relays.map(([, refs]) => refs.length).join(',')}}`,
+    relays.map(([, refs]) => `[${refs.join(',')}]`).join('\n'),
   ];
 }
 
-/** The compact reference of an entry with `#` where its number will be: no id, audience or kind has that character. */
-function reference({ request: { log, kind }, head, id }: BatchRow): string {
-  const ref: EntryRef = { ...log, number: 0n, kind: ENTRY_KINDS[kind], id, audience: head.audience, microblog: head.microblog, late: false };
-  return JSON.stringify(entryRefWire(ref).with(3, '#'));
+/** Where {@link toParameters} leaves room for the headers, as JSON. */
+export const headersAt = 1;
+
+/** References by relay, as JSON, with the numbers that entries get if all of them win. */
+function references(rows: readonly BatchRow[]): Map<number, string[]> {
+  const relays = new Map<number, string[]>();
+  const numbers = new Map<string, bigint>();
+  for (const { request, head, id } of rows) {
+    const { log, kind } = request;
+    const key = logKey(log);
+    const number = (numbers.get(key) ?? head.number) + 1n;
+    numbers.set(key, number);
+    const ref: EntryRef = { shard: log.shard, log: log.log, epochNo: log.epochNo, number, kind: ENTRY_KINDS[kind], id, audience: head.audience, microblog: head.microblog, late: false };
+    const relay = relayOf(log.shard);
+    const refs = relays.get(relay);
+    if (refs === undefined) relays.set(relay, [JSON.stringify(entryRefWire(ref))]);
+    else refs.push(JSON.stringify(entryRefWire(ref)));
+  }
+  return relays;
+}
+
+/** A column as an array literal; empty if it is NULL throughout. */
+function array(rows: readonly BatchRow[], value: (row: BatchRow) => string | number | bigint | boolean | null | undefined): string {
+  let text = '';
+  let isNull = true;
+  for (const row of rows) {
+    const element = value(row);
+    if (element === undefined || element === null) {
+      text += ',NULL';
+    } else {
+      isNull = false;
+      text += `,${element}`;
+    }
+  }
+  return isNull ? '{}' : `{${text.slice(1)}}`;
 }
 
 /** A text as an element of an array literal. */
