@@ -14,12 +14,12 @@
  * Port and certificate are tried before anything else is touched, because the commonest wrong start is a second one.
  */
 import { readFile } from 'node:fs/promises';
-import type { DynamicModule } from '@nestjs/common';
+import type { DynamicModule, Type } from '@nestjs/common';
 import { PostgresEventLog } from '@dmb/event-log';
 import { routes, serviceNames, type ServiceName } from '@dmb/events';
-import { createFanOutModule } from '@dmb/fan-out';
+import { createFanOutModule, FanOut } from '@dmb/fan-out';
 import { createIdentityModule, identityConfig, operatorLink } from '@dmb/identity';
-import { createMicroblogModule, microblogConfig } from '@dmb/microblog';
+import { createMicroblogModule, Microblog, microblogConfig } from '@dmb/microblog';
 import { AppError, Calls, errorPageOf, meter, readConfig, routeNamer, silentLogger, StartError, type Environment, type Lifecycle, type Logger } from '@dmb/runtime';
 import { createIngress, createServiceApp, knownHosts, type Ingress, type ServiceApp, type ServiceAppOptions } from '@dmb/runtime/http';
 import { createTimelineModule, Streams, StreamUpgrades, timelineConfig } from '@dmb/timeline';
@@ -69,6 +69,7 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
   };
   const shared = (service: ServiceName) => ({ databases: engines.of(service), calls, eventLog: eventLog ?? missing(), logger: logger.child(service), domain, baseUrl });
 
+  const provider = <Provider>(service: ServiceName, token: Type<Provider>): Provider => (apps.get(service) ?? missing()).nest.get(token);
   for (const service of serviceNames) {
     const upgrades: Partial<ServiceAppOptions> = service === 'timeline' ? { upgrades: StreamUpgrades } : {};
     lifecycle.add({
@@ -80,9 +81,11 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
       drain: () => apps.get(service)?.close(),
     });
   }
+  lifecycle.check('accepting', async () => (await provider('microblog', Microblog).unready()) === undefined);
+  lifecycle.check('events', () => provider('microblog', Microblog).isHealthy() && provider('fan-out', FanOut).isHealthy());
   addIngress(lifecycle, { settings, apps, isKnownHost, logger });
   // After the ingress, so that it drains before it: open streams would keep the ingress waiting.
-  lifecycle.add({ name: 'streams', drain: () => apps.get('timeline')?.nest.get(Streams).stop() });
+  lifecycle.add({ name: 'streams', drain: () => apps.has('timeline') ? provider('timeline', Streams).stop() : undefined });
   return { operatorLink: () => operatorLink({ databases: engines.of('identity'), domain, baseUrl }) };
 }
 
@@ -119,7 +122,7 @@ function addIngress(lifecycle: Lifecycle, { settings, apps, isKnownHost, logger 
 }
 
 const missing = (): never => {
-  throw new AppError('bug', undefined, { detail: 'a service was started before the event log' });
+  throw new AppError('bug', undefined, { detail: 'a part was asked for before it had started' });
 };
 
 async function readTls({ tls }: Settings): Promise<{ readonly cert: string; readonly key: string } | undefined> {
