@@ -69,7 +69,7 @@ describe('an installation', () => {
 
   it('never writes a list that names a database twice', async () => {
     const url = await fresh();
-    expect(await sentence(openInstallation({ urls: [url, `${url}&application_name=other`], domain: 'example.org' }))).toContain('twice');
+    expect(await sentence(openInstallation({ urls: [url, `${url}${url.includes('?') ? '&' : '?'}application_name=other`], domain: 'example.org' }))).toContain('twice');
     expect(await openInstallation({ urls: [url], domain: 'example.org' })).toMatchObject({ databases: 1 });
   });
 
