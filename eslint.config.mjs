@@ -88,6 +88,8 @@ export default tseslint.config(
       ]),
     }),
   },
+  // Tests start programs, and programs have an environment.
+  { files: ['services/*/test/**/*.ts'], rules: imports({ environment: true }) },
   ...Object.values(soleImporters).map((owner) => ({
     files: [`${owner}/**/*.ts`],
     rules: imports({ allowedIn: owner }),
@@ -96,5 +98,6 @@ export default tseslint.config(
     files: ['{libs,services}/*/src/**/config.ts', 'libs/testing/**/*.ts'],
     rules: imports({ environment: true }),
   },
-  { files: ['{tools,.}/*.mjs', '*.config.ts'], rules: {} },
+  { files: ['{tools,.}/*.mjs'], rules: {} },
+  { files: ['*.config.ts'], languageOptions: { parser: tseslint.parser } },
 );
