@@ -8,3 +8,8 @@ export type { App, Form, Member, NewPost, Page, Shown, StreamEvent } from './cli
 export { eventually, Journal } from './journal.ts';
 export type { Acknowledged, Refusal, Visibility } from './journal.ts';
 export { mountSmallDisk, type SmallDisk } from './disk.ts';
+export { askRedis, findRedis, redisImage, startTestRedis, startTestRedisCluster } from './redis-engine.ts';
+export type { RedisSource, TestRedis } from './redis-engine.ts';
+export { sharedKafka } from './engines-on-demand.ts';
+export { findKafka, kafkaImage, kafkaVersion, startTestKafka } from './kafka-engine.ts';
+export type { KafkaSource, TestKafka } from './kafka-engine.ts';

@@ -69,11 +69,19 @@ export interface RaceReport {
   readonly raced: number;
 }
 
-/** Runs `worlds` seeded worlds one after the other on one adapter. */
-export async function raceRebuilds(timelines: Timelines, options: { readonly seed: number; readonly worlds: number }): Promise<RaceReport> {
+/**
+ * Runs `worlds` seeded worlds one after the other on one adapter. Between two steps everybody in a world lets a random
+ * number of `step`s pass. A step should take about as long as what the adapter does in one go, or nothing ever meets:
+ * a turn of the microtask queue in memory, a turn of the event loop or more over a network.
+ */
+export async function raceRebuilds(
+  timelines: Timelines,
+  options: { readonly seed: number; readonly worlds: number; readonly step?: (() => Promise<unknown>) | undefined },
+): Promise<RaceReport> {
+  const step = options.step ?? (() => Promise.resolve());
   const total = { worlds: 0, lost: 0, disordered: 0, raced: 0 };
   for (let world = 0; world < options.worlds; world++) {
-    const outcome = await raceOnce(timelines, reader(world), randomOf(options.seed + world));
+    const outcome = await raceOnce(timelines, reader(world), randomOf(options.seed + world), step);
     total.worlds++;
     total.lost += outcome.lost;
     total.disordered += outcome.disordered;
@@ -82,11 +90,16 @@ export async function raceRebuilds(timelines: Timelines, options: { readonly see
   return total;
 }
 
-async function raceOnce(timelines: Timelines, of: Reader, random: Random): Promise<{ lost: number; disordered: number; raced: number }> {
+async function raceOnce(
+  timelines: Timelines,
+  of: Reader,
+  random: Random,
+  step: () => Promise<unknown>,
+): Promise<{ lost: number; disordered: number; raced: number }> {
   const outcome = { lost: 0, disordered: 0, raced: 0 };
   const below = (bound: number): number => Math.floor(random() * bound);
   const pause = async (): Promise<void> => {
-    for (let steps = below(6); steps > 0; steps--) await Promise.resolve();
+    for (let steps = below(6); steps > 0; steps--) await step();
   };
   /** Postgres: what is committed. The queue: what is committed and not yet pushed. */
   const committed: PostId[] = [];
@@ -172,8 +185,8 @@ async function raceOnce(timelines: Timelines, of: Reader, random: Random): Promi
   }
 }
 
-/** Runs the suite against what `create` makes; each test gets an empty store of its own. */
-export function timelinesConformance(name: string, create: () => Promise<Timelines>): void {
+/** Runs the suite against what `create` makes; each test gets an empty store of its own. `step`: see {@link raceRebuilds}. */
+export function timelinesConformance(name: string, create: () => Promise<Timelines>, { step }: { readonly step?: () => Promise<unknown> } = {}): void {
   const make = async (): Promise<Timelines> => {
     const timelines = await create();
     onTestFinished(() => timelines.close());
@@ -380,13 +393,13 @@ export function timelinesConformance(name: string, create: () => Promise<Timelin
     });
 
     it('loses and doubles nothing in thousands of interleavings of commit, push, rebuild, removal and wipe', async () => {
-      const report = await raceRebuilds(await make(), { seed: 20_261_122, worlds: 2_000 });
+      const report = await raceRebuilds(await make(), { seed: 20_261_122, worlds: 2_000, step });
       expect(report).toMatchObject({ worlds: 2_000, lost: 0, disordered: 0 });
       expect(report.raced).toBeGreaterThan(500);
     });
 
     it('would be found out if it took the snapshot first', async () => {
-      const report = await raceRebuilds(new SnapshotFirst(await make()), { seed: 20_261_122, worlds: 300 });
+      const report = await raceRebuilds(new SnapshotFirst(await make()), { seed: 20_261_122, worlds: 300, step });
       expect(report.lost).toBeGreaterThan(20);
     });
   });
