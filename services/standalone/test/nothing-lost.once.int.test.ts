@@ -97,6 +97,24 @@ class World {
     }
   }
 
+  /** Waits until so many further posts are acknowledged: others are under way then, however slow the machine. */
+  async acknowledge(count: number): Promise<void> {
+    const { acknowledged } = this.journal;
+    const wanted = acknowledged.length + count;
+    for (const deadline = performance.now() + 10_000; acknowledged.length < wanted && performance.now() < deadline; ) await sleep(5);
+    await sleep(Math.random() * 50);
+  }
+
+  /** Statements in the schema of microblog. */
+  async sql(text: string): Promise<void> {
+    const databases = await openDatabases({ urls: [this.server.databaseUrl], service: 'microblog', connectionsMax: 1, applicationName: 'dmb test' });
+    try {
+      for (const statement of text.split(/;\s*\n|;$/).filter((each) => each.trim() !== '')) await databases.all[0]!.execute(statement);
+    } finally {
+      await databases.close();
+    }
+  }
+
   /** Busy until the server has died; started again; everything compared. */
   async dieAndRise(die: () => Promise<unknown>): Promise<void> {
     const before = this.journal.acknowledged.length;
@@ -149,13 +167,26 @@ describe('kill -9 of the program', () => {
 
   it.each(Array.from({ length: randomKills }, (_, index) => index + 1))('at a random moment loses nothing (%i)', async () => {
     await world.dieAndRise(async () => {
-      // In the middle of posting, however slow the machine: some of this turn's posts are there, others under way.
-      const { acknowledged } = world.journal;
-      const wanted = acknowledged.length + 1 + Math.floor(Math.random() * 20);
-      for (const deadline = performance.now() + 10_000; acknowledged.length < wanted && performance.now() < deadline; ) await sleep(5);
-      await sleep(Math.random() * 50);
+      await world.acknowledge(1 + Math.floor(Math.random() * 20));
       await world.server.kill();
     });
+  });
+
+  it('together with Postgres, while commits are under way, loses nothing', async () => {
+    // Every commit takes a while between the statement and its end: who answers before the end is found out.
+    await world.sql(`
+      CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.04); RETURN NULL; END';
+      CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit();`);
+    try {
+      await world.dieAndRise(async () => {
+        await world.acknowledge(6);
+        world.server.killPostgres();
+        await world.server.kill();
+      });
+    } finally {
+      await world.sql(`DROP TRIGGER slow_commit ON entry;
+        DROP FUNCTION slow_commit();`);
+    }
   });
 
   it('left something to repeat, and a server that still streams', async () => {
