@@ -85,6 +85,7 @@ export const routes: readonly Route[] = [
   route('GET', '/:handle/feed.atom', 'microblog', 'none', ['facet:exists', 'facet:feeds', 'entry']),
   route('GET', '/:handle/:id', 'microblog', 'none', statuses),
   route('GET', '/objects/:id', 'microblog', 'none', statuses),
+  route('GET', '/tags/:tag', 'microblog', 'none', statuses),
 
   // Accounts
   route('GET', '/api/v1/accounts/verify_credentials', 'microblog', 'person', account, 'read:accounts'),
@@ -115,6 +116,7 @@ export const routes: readonly Route[] = [
   route('GET', '/api/v1/statuses/:id/source', 'microblog', 'person', ['entry'], 'read:statuses'),
   route('GET', '/api/v1/statuses/:id/history', 'microblog', 'optional', statuses),
   route('GET', '/api/v1/timelines/public', 'microblog', 'optional', statuses),
+  route('GET', '/api/v1/timelines/tag/:hashtag', 'microblog', 'optional', statuses),
 
   // Notifications
   route('GET', '/api/v1/notifications', 'microblog', 'person', statuses, 'read:notifications'),

@@ -1,12 +1,13 @@
 /**
- * Effects in the shard of the log: head hashes and counts. They are written in the transaction that
+ * Effects in the shard of the log: head hashes, hashtags and counts. They are written in the transaction that
  * moves the cursor, so each entry has them exactly once; a cursor that another process moved
  * meanwhile undoes them all.
  */
-import { ENTRY_KINDS, firstHeadHash, nextHeadHash, type MicroblogId } from '@dmb/protocol';
+import { ENTRY_KINDS, firstHeadHash, nextHeadHash, parseBody, type MicroblogId, type PostId } from '@dmb/protocol';
 import type { Transaction } from '@dmb/postgres';
 import { createdAt } from '../store/entries.ts';
-import type { Stretch } from './stretch.ts';
+import { foldHashtag } from '../text/segments.ts';
+import type { Stretch, StoredEntry } from './stretch.ts';
 import type { Named } from './outside.ts';
 
 /** Another process has moved a cursor: read again. */
@@ -20,6 +21,7 @@ export class CursorMoved extends Error {
 export async function applyInside(tx: Transaction, stretches: readonly Stretch[], named: Named): Promise<void> {
   await moveCursors(tx, stretches);
   await insertHashes(tx, stretches);
+  await tag(tx, stretches, named);
   await count(tx, stretches, named);
 }
 
@@ -83,4 +85,39 @@ async function count(tx: Transaction, stretches: readonly Stretch[], named: Name
      ON CONFLICT (log_shard, microblog_id) DO UPDATE SET posts = s.posts + excluded.posts, last_post_at = greatest(s.last_post_at, excluded.last_post_at)`,
     [rows.map(([, { shard }]) => shard), rows.map(([microblog]) => microblog), rows.map(([, { posts }]) => posts), rows.map(([, { last }]) => last)],
   );
+}
+
+/** Hashtags of public posts as their newest version has them. */
+async function tag(tx: Transaction, stretches: readonly Stretch[], named: Named): Promise<void> {
+  const tagged = new Map<PostId, { readonly shard: number; readonly isNew: boolean; readonly tags: readonly string[] }>();
+  for (const stretch of stretches) {
+    if (stretch.audience !== 'public') continue;
+    for (const entry of stretch.entries) {
+      if (entry.kind === ENTRY_KINDS.post) tagged.set(entry.id, { shard: stretch.shard, isNew: true, tags: hashtagsOf(entry) });
+      const about = entry.kind === ENTRY_KINDS.edit || entry.kind === ENTRY_KINDS.delete ? named.of(stretch, entry.about) : undefined;
+      if (about !== undefined) tagged.set(about.id, { shard: stretch.shard, isNew: false, tags: about.isErased ? [] : hashtagsOf(entry) });
+    }
+  }
+  const changed = [...tagged].filter(([, { isNew }]) => !isNew);
+  if (changed.length > 0) {
+    await tx.execute('DELETE FROM tagging g USING unnest($1::int2[], $2::int8[]) AS t(log_shard, id) WHERE (g.log_shard, g.id) = (t.log_shard, t.id)', [
+      changed.map(([, { shard }]) => shard),
+      changed.map(([id]) => id),
+    ]);
+  }
+  const rows = [...tagged].flatMap(([id, { shard, tags }]) => tags.map((name) => ({ shard, id, name })));
+  if (rows.length === 0) return;
+  await tx.execute('INSERT INTO tagging (log_shard, id, tag) SELECT * FROM unnest($1::int2[], $2::int8[], $3::text[]) ON CONFLICT DO NOTHING', [
+    rows.map(({ shard }) => shard),
+    rows.map(({ id }) => id),
+    rows.map(({ name }) => name),
+  ]);
+}
+
+function hashtagsOf({ kind, body }: StoredEntry): string[] {
+  if (body === null || (kind !== ENTRY_KINDS.post && kind !== ENTRY_KINDS.edit)) return [];
+  const parsed = kind === ENTRY_KINDS.post ? parseBody('post', body) : parseBody('edit', body);
+  if (parsed.result !== 'body') return [];
+  const { tag: tags = [] } = parsed.body;
+  return [...new Set(tags.flatMap(({ type, name }) => (type === 'Hashtag' && typeof name === 'string' ? [foldHashtag(name.slice(1))] : [])))];
 }

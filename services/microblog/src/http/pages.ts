@@ -11,11 +11,13 @@ import { frontPage } from '../pages/front.ts';
 import { permalinkPage } from '../pages/permalink.ts';
 import { favicon, pictureOf } from '../pages/pictures.ts';
 import { profilePage } from '../pages/profile.ts';
+import { tagPage } from '../pages/tag.ts';
 import { Presenter } from '../present/presenter.ts';
-import { profileUrl } from '../present/posts.ts';
+import { profileUrl, tagUrl } from '../present/posts.ts';
 import type { Sight } from '../present/sight.ts';
 import { EntryStore } from '../store/entries.ts';
 import { MicroblogStore } from '../store/microblogs.ts';
+import { foldHashtag } from '../text/segments.ts';
 import { CALLS } from './instance.ts';
 import { Lookups } from './lookups.ts';
 import { keptStatuses, readPage, type PageOf } from './paging.ts';
@@ -85,6 +87,32 @@ export class PagesController {
       account,
       statuses: page.items,
       shows: { counts: sight.facet(microblog.id, 'counts'), history, feed: sight.facet(microblog.id, 'feeds') },
+      newer: !isPaged ? undefined : page.prev === undefined ? url : `${url}?min_id=${page.prev}`,
+      older: page.next === undefined ? undefined : `${url}?max_id=${page.next}`,
+      isPaged,
+    });
+  }
+
+  @Get('/tags/:tag')
+  @Header('content-type', htmlType)
+  async tag(@Param('tag') written: string, @Query({ schema: pagingQuery }) query: PagingQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+    const { site } = this.presenter;
+    const tag = foldHashtag(written);
+    const url = tagUrl(site, tag);
+    const paging = parsePaging({ ...query, limit: postsOfPage });
+    const page = await readPage(
+      paging,
+      (bounds) => this.entries.tagged(site.domainId, tag, bounds),
+      async (rows) => keptStatuses(await this.presenter.present(this.nobody, rows, 'account')),
+    );
+    const isPaged = paging.maxId !== undefined || paging.minId !== undefined || paging.sinceId !== undefined;
+    if (page.items.length === 0 && !isPaged) throw nothingHere();
+    publicCache(reply, pageSeconds);
+    return tagPage({
+      site,
+      tag,
+      url,
+      statuses: page.items,
       newer: !isPaged ? undefined : page.prev === undefined ? url : `${url}?min_id=${page.prev}`,
       older: page.next === undefined ? undefined : `${url}?max_id=${page.next}`,
       isPaged,

@@ -1,11 +1,13 @@
-/** Finding: a handle, an address of ours, or the beginning of a handle. */
+/** Finding: a handle, an address of ours, or the beginning of a handle or hashtag. */
 import { Controller, Get, Inject, Query } from '@nestjs/common';
 import type { Account, Asker, Search, Status } from '@dmb/events';
 import { parseObjectUri, type MicroblogId, type PostId } from '@dmb/protocol';
 import { CalledBy, parseId, parseLimit, type Caller, type PersonCaller } from '@dmb/runtime/http';
+import { tagUrl } from '../present/posts.ts';
 import { Presenter } from '../present/presenter.ts';
 import { EntryStore } from '../store/entries.ts';
 import { MicroblogStore } from '../store/microblogs.ts';
+import { foldHashtag } from '../text/segments.ts';
 import { Lookups } from './lookups.ts';
 import { searchQuery, type SearchQuery } from './schemas.ts';
 
@@ -31,15 +33,19 @@ export class SearchController {
     this.entries = entries;
   }
 
-  /** Always all three lists. Text and hashtags are not searched yet. */
+  /** Always all three lists. The text of posts is not searched yet. */
   @Get('/api/v2/search')
   async search(@CalledBy() { asker }: Caller, @Query({ schema: searchQuery }) query: SearchQuery): Promise<Search> {
     const q = (query.q ?? '').trim().slice(0, queryCharsMax);
     const limit = parseLimit(query.limit, searchLimits);
     const isFirst = !(Number(query.offset ?? 0) > 0);
     const wants = (type: string): boolean => isFirst && q !== '' && (query.type === undefined || query.type === '' || query.type === type);
-    const [accounts, statuses] = await Promise.all([wants('accounts') ? this.accounts(asker, q, limit) : [], wants('statuses') ? this.statuses(asker, q) : []]);
-    return { accounts, statuses, hashtags: [] };
+    const [accounts, statuses, hashtags] = await Promise.all([
+      wants('accounts') ? this.accounts(asker, q, limit) : [],
+      wants('statuses') ? this.statuses(asker, q) : [],
+      wants('hashtags') ? this.hashtags(q, limit) : [],
+    ]);
+    return { accounts, statuses, hashtags };
   }
 
   @Get('/api/v1/accounts/search')
@@ -63,6 +69,13 @@ export class SearchController {
     const findable = begin.filter(({ id }) => sight.facet(id, 'search')).map(({ id }) => id);
     const ids = [...new Set<MicroblogId>([...(named === undefined ? [] : [named.id]), ...findable])];
     return this.presenter.accounts(asker, ids.slice(0, limit));
+  }
+
+  /** Hashtags of public posts that begin with the query. */
+  private async hashtags(q: string, limit: number): Promise<Search['hashtags']> {
+    const prefix = foldHashtag(q.replace(/^#/, ''));
+    if (!/^[\p{L}\p{M}\p{N}\p{Pc}]{1,100}$/u.test(prefix)) return [];
+    return (await this.entries.hashtags(prefix, limit)).map((name) => ({ id: name, name, url: tagUrl(this.presenter.site, name), history: [], following: false }));
   }
 
   /** A post by its address: its page here, or the name of the object. */

@@ -194,6 +194,31 @@ export class EntryStore {
     return cutPage(found.flat().flatMap(toEntry), page);
   }
 
+  /** Listed public posts of a domain with a hashtag (folded), falling by id. */
+  async tagged(domainId: DomainId, tag: string, page: Page): Promise<EntryRow[]> {
+    const found = await Promise.all(
+      this.#databases.all.map((database) => {
+        const params: unknown[] = [domainId, tag];
+        const sql = `SELECT ${selected} FROM (
+          SELECT e.* FROM tagging g JOIN entry e USING (log_shard, id) JOIN log o ON (o.log_shard, o.log_id) = (e.log_shard, e.log_id)
+          WHERE g.tag = $2 AND e.listed AND e.body IS NOT NULL AND o.domain_id = $1 ${bounds(page, params)}) e ${joined} ORDER BY e.id DESC`;
+        return database.query<EntryTableRow>(sql, params);
+      }),
+    );
+    return cutPage(found.flat().flatMap(toEntry), page);
+  }
+
+  /** Hashtags that begin with `prefix` (folded), in alphabetical order. */
+  async hashtags(prefix: string, limit: number): Promise<string[]> {
+    const pattern = `${prefix.replace(/[\\%_]/g, '\\$&')}%`;
+    const found = await Promise.all(
+      this.#databases.all.map((database) =>
+        database.query<{ tag: string }>('SELECT DISTINCT g.tag FROM tagging g JOIN entry e USING (log_shard, id) WHERE g.tag LIKE $1 AND e.listed AND e.body IS NOT NULL ORDER BY 1 LIMIT $2', [pattern, limit]),
+      ),
+    );
+    return [...new Set(found.flatMap((rows) => rows.map(({ tag }) => tag)))].sort().slice(0, limit);
+  }
+
   /** One page over `each` of the logs in the first two parameters. */
   async #page(database: Database, each: string, params: readonly unknown[], page: Page): Promise<EntryRow[]> {
     const all = [...params];

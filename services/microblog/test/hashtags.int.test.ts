@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Status } from '@dmb/events';
+import { World, type Somebody } from './rim.ts';
+
+let world: World;
+let alice: Somebody;
+const ids = (statuses: readonly Status[]): string[] => statuses.map(({ id }) => id);
+
+beforeAll(async () => {
+  world = await World.make();
+  alice = await world.somebody('alice');
+});
+afterAll(async () => {
+  await world.close();
+});
+
+const tagged = async (tag: string): Promise<Status[]> => {
+  await world.drain();
+  return (await world.get(`/api/v1/timelines/tag/${encodeURIComponent(tag)}`)).json as Status[];
+};
+
+test('a hashtag finds public posts in any spelling, on its page, in its timeline and by search', async () => {
+  const first = await alice.post('about #Harbours and #éClairs');
+  const second = await alice.post('more about #harbours');
+  await alice.post('quietly about #harbours', { visibility: 'unlisted' });
+  await alice.post('for friends about #harbours', { visibility: 'private' });
+  await alice.post('for nobody about #harbours', { visibility: 'direct' });
+  expect(ids(await tagged('HARBOURS'))).toEqual([second.id, first.id]);
+  expect(ids(await tagged('éclairs'))).toEqual([first.id]);
+  expect(ids(await tagged('harbour'))).toEqual([]);
+  const page = await world.get('/tags/harbours', { accept: 'text/html' });
+  expect(page.status).toBe(200);
+  expect(page.text).toContain(`/@alice/${first.id}`);
+  expect(page.text).not.toMatch(/quietly|friends|nobody/);
+  expect((await world.get('/tags/never', { accept: 'text/html' })).status).toBe(404);
+  expect((await world.get('/tags/%3Cscript%3E', { accept: 'text/html' })).status).toBe(404);
+  for (const q of ['#harb', 'HARB', 'harbours']) expect((await world.get(`/api/v2/search?type=hashtags&q=${encodeURIComponent(q)}`)).json.hashtags, q).toMatchObject([{ name: 'harbours', url: 'https://dmb.test/tags/harbours' }]);
+  expect((await world.get('/api/v2/search?type=hashtags&q=%25')).json.hashtags).toEqual([]);
+});
+
+test('an edit changes the hashtags of a post, and deleting it ends them', async () => {
+  const post = await alice.post('about #boats');
+  expect(ids(await tagged('boats'))).toEqual([post.id]);
+  await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { status: 'about #ships' } });
+  expect(ids(await tagged('boats'))).toEqual([]);
+  expect(ids(await tagged('ships'))).toEqual([post.id]);
+  await alice.ask('DELETE', `/api/v1/statuses/${post.id}`);
+  expect(ids(await tagged('ships'))).toEqual([]);
+  expect((await world.get('/api/v2/search?type=hashtags&q=ships')).json.hashtags).toEqual([]);
+});
