@@ -3,7 +3,8 @@
  *
  * It is, in this order: the server that TEST_DATABASE_URL names (a user who may create databases
  * and roles), or an embedded one in a temporary folder. DMB_TEST_DATABASES says with how many
- * databases the project `int` runs (1).
+ * databases the project `int` runs (1). Other engines are started by the first test that asks
+ * (engines-on-demand.ts).
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,20 +13,26 @@ import { createLogger } from '@dmb/runtime';
 import { stopLeftPostgres } from '@dmb/postgres';
 import type { TestProject } from 'vitest/node';
 import { startTestPostgres } from './engines.ts';
+import { serveEngines, type EnginesOnDemand } from './engines-on-demand.ts';
 
 /** Shared by the setups of all projects, each of which has modules of its own. */
-const shared = globalThis as { dmbTestServer?: Promise<{ url: string; stop(): Promise<void> }>; dmbTestServerUsers?: number };
+const shared = globalThis as { dmbTestServer?: Promise<{ url: string; stop(): Promise<void> }>; dmbTestEngines?: Promise<EnginesOnDemand>; dmbTestServerUsers?: number };
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   shared.dmbTestServer ??= startServer();
+  shared.dmbTestEngines ??= serveEngines((sentence) => void process.stderr.write(`${sentence}\n`));
   shared.dmbTestServerUsers = (shared.dmbTestServerUsers ?? 0) + 1;
   const server = await shared.dmbTestServer;
+  const engines = await shared.dmbTestEngines;
   project.provide('dmb.postgres', server.url);
+  project.provide('dmb.engines', engines.url);
   project.provide('dmb.databases', project.name === 'int-2db' ? 2 : Number(process.env['DMB_TEST_DATABASES'] ?? 1));
   return async () => {
     shared.dmbTestServerUsers = (shared.dmbTestServerUsers ?? 1) - 1;
     if (shared.dmbTestServerUsers > 0) return;
     delete shared.dmbTestServer;
+    delete shared.dmbTestEngines;
+    await engines.stop();
     await server.stop();
   };
 }
