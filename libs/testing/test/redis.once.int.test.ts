@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { RedisNodes, RedisTimelines, type RedisMode } from '@dmb/timelines';
+import { RedisLimits, RedisLiveEvents, RedisNodes, RedisTimelines, type RedisMode } from '@dmb/timelines';
+import { limitsConformance } from '../src/conformance/limits.ts';
+import { liveEventsConformance } from '../src/conformance/live-events.ts';
 import { timelinesConformance } from '../src/conformance/timelines.ts';
 import { findRedis, startTestRedis, startTestRedisCluster } from '../src/redis-engine.ts';
 
@@ -59,6 +61,17 @@ if (source.from === 'nothing') {
         return new RedisTimelines({ nodes: await open() });
       };
       timelinesConformance(name, create, { step: () => new Promise((done) => setImmediate(done)) });
+
+      liveEventsConformance(name, async () => ({
+        here: new RedisLiveEvents({ nodes: await open() }),
+        there: new RedisLiveEvents({ nodes: await open() }),
+      }));
+
+      limitsConformance(name, async () => {
+        await installation.empty();
+        // The clock is the server's, which nobody can advance.
+        return { limits: new RedisLimits({ nodes: await open() }), advance: (ms) => new Promise((done) => setTimeout(done, ms)) };
+      });
     });
   }
 }

@@ -1,5 +1,7 @@
 export { MemoryLimits, MemoryLiveEvents, MemoryTimelines } from './memory.ts';
 export type { MemoryTimelinesOptions } from './memory.ts';
+export { RedisLimits } from './redis/limits.ts';
+export { RedisLiveEvents } from './redis/live-events.ts';
 export { RedisNodes } from './redis/nodes.ts';
 export type { RedisMode, RedisNodesOptions } from './redis/nodes.ts';
 export { RedisTimelines } from './redis/timelines.ts';

@@ -74,6 +74,8 @@ export const redisLimits = {
   countKeysMax: 20_000,
   /** Keys asked for at once when all are gone through. */
   scanKeys: 1_000,
+  /** Live events of one channel that go as one message. */
+  eventsPerMessageMax: 500,
   /** After a failure limits are kept in the process for this long before Redis is asked again. */
   limitsPauseMs: 1_000,
   /** A rate limit is asked for while a request waits: sooner given up than other commands. */

@@ -137,7 +137,7 @@ export class Link {
   }
 
   close(): void {
-    this.redis.disconnect();
+    this.node.release(this.redis);
     this.lose(new Error('closed'));
   }
 

@@ -74,6 +74,12 @@ export class RedisNode {
     return redis;
   }
 
+  /** Closes a connection made by {@link connect}. */
+  release(redis: Redis): void {
+    this.opened.delete(redis);
+    redis.disconnect();
+  }
+
   /** Waits until commands can be sent, at most `ms`. */
   async ready(ms: number): Promise<boolean> {
     if (this.commands.status === 'ready') return true;

@@ -113,6 +113,6 @@ local period = ARGV[2] * 1000
 local unit = period / ARGV[1]
 local before = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
 local after = before + ARGV[3] * unit
-if after - now > period + unit / 1000 then return {0, string.format('%.0f', before), string.format('%.0f', now)} end
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.max(1, math.ceil((after - now) / 1000)))
-return {1, string.format('%.0f', after), string.format('%.0f', now)}`;
+if after - now > period + unit / 1000 then return {0, string.format('%.2f', before), string.format('%.2f', now)} end
+redis.call('SET', KEYS[1], string.format('%.2f', after), 'PX', math.max(1, math.ceil((after - now) / 1000)))
+return {1, string.format('%.2f', after), string.format('%.2f', now)}`;
