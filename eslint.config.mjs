@@ -88,6 +88,8 @@ export default tseslint.config(
       ]),
     }),
   },
+  // Benchmarks drive the program as tests do.
+  { files: ['services/standalone/src/bench/**/*.ts'], rules: boundaries(['testing']) },
   // Tests start programs, and programs have an environment.
   { files: ['services/*/test/**/*.ts'], rules: imports({ environment: true }) },
   ...Object.values(soleImporters).map((owner) => ({

@@ -6,7 +6,7 @@
  *   1. makes node_modules agree with package-lock.json. A finished install leaves the lockfile's hash in
  *      node_modules/.dmb-lock-sha256; when that differs, or is missing because an install was interrupted, `npm ci` runs;
  *   2. puts node_modules/.bin first in PATH, so that `node` is the pinned one for everything below;
- *   3. runs the task: start, build, lint, test, test:unit or test:clients, with the remaining arguments.
+ *   3. runs the task: start, build, lint, test, test:unit, test:clients or bench, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
  * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
@@ -121,6 +121,14 @@ const tasks = {
   async 'test:clients'(args) {
     const code = await build();
     return code === 0 ? runNode(['tools/clients/run.mjs', ...args]) : code;
+  },
+
+  /** Measures; what is built goes to stderr, so that stdout holds the results alone. */
+  async bench(args) {
+    const code = await runNode([compiler, '-b'], { stdio: ['ignore', 2, 2] });
+    // In `npm run bench --json` npm takes the flag for its own (and prints no heading).
+    const flags = process.env.npm_config_json === 'true' ? ['--json'] : [];
+    return code === 0 ? runNode(['--enable-source-maps', 'services/standalone/dist/bench/main.js', ...args, ...flags]) : code;
   },
 
   'test:unit': (args) => runNode([vitest, 'run', '--project', 'unit', ...args]),

@@ -1,0 +1,48 @@
+/**
+ * `npm run bench [-- NAME] [--json]`: all benchmarks or one of them.
+ *
+ * Results go to standard output, as a table or as one JSON object; what is being measured is told
+ * on standard error. A figure that misses its goal is shown as such and is no failure: the exit code
+ * tells only whether everything could be measured.
+ */
+import { AppError, notice, StartError } from '@dmb/runtime';
+import { benchAppend } from './append.ts';
+import { toJson, toTable, type Quantity } from './quantities.ts';
+
+/** Tells what is being done. */
+export type Tell = (progress: string) => void;
+
+const benchmarks: Readonly<Record<string, (tell: Tell) => Promise<Quantity[]>>> = {
+  append: benchAppend,
+};
+
+const usage = `Usage: npm run bench [-- NAME] [--json]     NAME: ${Object.keys(benchmarks).join(', ')}`;
+
+export async function runBenchmarks(args: readonly string[]): Promise<void> {
+  const names = args.filter((arg) => !arg.startsWith('-'));
+  const unknown = args.find((arg) => (arg.startsWith('-') ? arg !== '--json' : !Object.hasOwn(benchmarks, arg)));
+  if (unknown !== undefined) {
+    process.stderr.write(`"${unknown}" is not understood.\n${usage}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const found: Quantity[] = [];
+  for (const [name, run] of Object.entries(benchmarks)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    const begun = performance.now();
+    try {
+      found.push(...(await run((progress) => process.stderr.write(`${name}: ${progress}\n`))));
+    } catch (error) {
+      process.exitCode = 1;
+      process.stderr.write(`${name}: ${explain(error)}\n`);
+    }
+    process.stderr.write(`${name}: ${Math.round((performance.now() - begun) / 1_000)} s\n`);
+  }
+  notice(args.includes('--json') ? toJson(found) : toTable(found));
+}
+
+function explain(error: unknown): string {
+  if (error instanceof StartError) return error.message;
+  if (error instanceof AppError) return `${error.kind} ${error.detail ?? ''} ${error.stack ?? ''}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

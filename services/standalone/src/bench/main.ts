@@ -1,0 +1,3 @@
+import { runBenchmarks } from './bench.ts';
+
+await runBenchmarks(process.argv.slice(2));
