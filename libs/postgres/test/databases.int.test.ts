@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabases, type TestDatabases } from '@dmb/testing';
+import { PooledDatabase } from '../src/database.ts';
 import {
   databaseLimits,
   DatabaseError,
@@ -228,6 +229,18 @@ describe('a connection that breaks', () => {
     expect(await next.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
     await next.close();
     expect(told).toHaveLength(1);
+  });
+
+  // Given back to the pool, it would answer the next one with what this one asked for, or not at all.
+  it('is not used again when its answer does not come', async () => {
+    const impatient = new PooledDatabase(0, { url: test.urls[0] ?? '', applicationName: 'impatient', answerTimeoutMs: 60 }, 1);
+    const unanswered = await impatient.query('SELECT pg_sleep(1)').catch((error: unknown) => error);
+    expect(isConnectionLost(unanswered)).toBe(true);
+    expect(await impatient.query('SELECT 2 AS two')).toEqual([{ two: 2 }]);
+    const inTransaction = await impatient.transaction((tx) => tx.query('SELECT pg_sleep(1)')).catch((error: unknown) => error);
+    expect(isConnectionLost(inTransaction)).toBe(true);
+    expect(await impatient.query('SELECT 3 AS three')).toEqual([{ three: 3 }]);
+    await impatient.close();
   });
 
   it('of a dedicated owner keeps its transactions apart', async () => {

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { StartError } from '@dmb/runtime';
-import { createTestDatabases, type TestDatabases } from '@dmb/testing';
+import { createTestDatabases, startTestPostgres, type TestDatabases } from '@dmb/testing';
 import { createDatabase, dropDatabase, loadMigrations, migrate, openDatabases, openInstallation, type Migration } from '../src/index.ts';
 
 const server = inject('dmb.postgres');
@@ -145,9 +145,11 @@ describe('migrations', () => {
   });
 
   it('make the same roles from many databases of one server at once', async () => {
-    const many = await Promise.all(Array.from({ length: 5 }, () => createTestDatabases({ count: 1 })));
+    // A server that has none of them yet.
+    const alone = await startTestPostgres();
+    onTestFinished(() => alone.stop());
+    const many = await Promise.all(Array.from({ length: 8 }, () => createTestDatabases({ count: 1, server: alone.url })));
     await Promise.all(many.flatMap(({ urls }) => (['identity', 'microblog', 'fan-out', 'timeline'] as const).map((service) => migrate({ urls, service, migrations: [] }))));
-    await Promise.all(many.map((each) => each.drop()));
   });
 
   it('give up soon on a table that somebody holds', async () => {
