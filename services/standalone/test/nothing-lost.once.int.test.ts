@@ -120,6 +120,8 @@ class World {
     const before = this.journal.acknowledged.length;
     const enough = new AbortController();
     const busy = this.busy(enough.signal);
+    // It is awaited below; until then its failure must not count as nobody's.
+    busy.catch(() => undefined);
     try {
       await die();
     } finally {
