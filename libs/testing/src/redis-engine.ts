@@ -31,7 +31,8 @@ const bounds = { serversMax: 12, startMsMax: 20_000, askMsMax: 5_000, installMsM
 export type RedisSource =
   | { readonly from: 'url'; readonly why: string; readonly url: string }
   | { readonly from: 'docker' | 'native'; readonly why: string }
-  | { readonly from: 'nothing'; readonly why: string };
+  /** `required`: this run must not pass without. */
+  | { readonly from: 'nothing'; readonly why: string; readonly required: boolean };
 
 /** A server under test. */
 export interface TestRedis {
@@ -65,12 +66,15 @@ async function findStartable(): Promise<RedisSource> {
       await promisify(execFile)('apt-get', ['install', '-y', '--no-install-recommends', 'redis-server'], { timeout: bounds.installMsMax });
       if (isOnPath('redis-server')) return { from: 'native', why: 'redis-server was installed by apt-get' };
     } catch (error) {
-      return { from: 'nothing', why: `apt-get could not install redis-server: ${(error as Error).message}` };
+      return nothing(`apt-get could not install redis-server: ${(error as Error).message}`);
     }
   }
-  const why = 'No Redis: install redis-server 7 or later (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), start Docker, or name an empty server in TEST_REDIS_URL.';
-  return { from: 'nothing', why };
+  return nothing(
+    'No Redis: install redis-server 7 or later (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), start Docker, or name an empty server in TEST_REDIS_URL.',
+  );
 }
+
+const nothing = (why: string): RedisSource => ({ from: 'nothing', why, required: process.env['CI'] === 'true' });
 
 const isOnPath = (program: string): boolean => (process.env['PATH'] ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, program)));
 
@@ -111,7 +115,7 @@ export async function startTestRedis(options: { readonly args?: readonly string[
   const redis: TestRedis = {
     port,
     url: `redis://127.0.0.1:${port}`,
-    ask: (...command) => askRedis(port, command),
+    ask: (...command) => askRedis(`redis://127.0.0.1:${port}`, command),
     async kill() {
       const ended = runner;
       runner = undefined;
@@ -203,14 +207,20 @@ async function launchContainer(args: readonly string[]): Promise<Runner> {
   };
 }
 
-/** One command on a connection of its own. */
-export async function askRedis(port: number, command: readonly string[], host = '127.0.0.1'): Promise<string> {
+/** One command on a connection of its own, without TLS. */
+export async function askRedis(url: string, command: readonly string[]): Promise<string> {
+  const { hostname, port, username, password } = new URL(url);
+  const auth = password === '' ? [] : [['AUTH', decodeURIComponent(username) || 'default', decodeURIComponent(password)]];
   return await new Promise((done, failed) => {
-    const socket = connect({ port, host });
+    const socket = connect({ port: Number(port || 6379), host: hostname });
     socket.setTimeout(bounds.askMsMax, () => socket.destroy(new Error(`no answer to ${command[0] ?? ''}`)));
     let reply = '';
     socket.setEncoding('utf8').on('data', (text: string) => {
       reply += text;
+      if (auth.length > 0 && reply.startsWith('+OK\r\n')) {
+        auth.pop();
+        reply = reply.slice(5);
+      }
       const end = reply.indexOf('\r\n');
       if (end < 0) return;
       const length = reply.startsWith('$') ? Number(reply.slice(1, end)) : -1;
@@ -220,7 +230,7 @@ export async function askRedis(port: number, command: readonly string[], host = 
     });
     socket.once('error', failed);
     socket.once('close', () => failed(new Error('the connection was closed')));
-    socket.write(`*${command.length}\r\n${command.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`);
+    for (const parts of [...auth, command]) socket.write(`*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`);
   });
 }
 

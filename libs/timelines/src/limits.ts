@@ -72,6 +72,8 @@ export const redisLimits = {
   writersMax: 256,
   /** Keys looked at when timelines are counted; over it the count is an estimate. */
   countKeysMax: 20_000,
+  /** Lists whose length is asked for then, one server. */
+  countLengthsMax: 500,
   /** Keys asked for at once when all are gone through. */
   scanKeys: 1_000,
   /** Live events of one channel that go as one message. */

@@ -32,6 +32,8 @@ export interface RedisNodesOptions {
   readonly urls: readonly string[];
   readonly mode?: RedisMode;
   readonly logger?: Logger;
+  /** How long to wait for the first connections. */
+  readonly openMsMax?: number;
 }
 
 /** One server. */
@@ -135,7 +137,7 @@ export class RedisNodes {
   private readonly timer: NodeJS.Timeout | undefined;
   private closed = false;
 
-  private constructor(options: Required<RedisNodesOptions>) {
+  private constructor(options: Required<Omit<RedisNodesOptions, 'openMsMax'>>) {
     this.mode = options.mode;
     this.urls = options.urls;
     this.logger = options.logger;
@@ -153,10 +155,10 @@ export class RedisNodes {
    * @throws {StartError} when the list of URLs cannot be used
    */
   static async open(options: RedisNodesOptions): Promise<RedisNodes> {
-    const { urls, mode = 'nodes', logger = silentLogger } = options;
+    const { urls, mode = 'nodes', logger = silentLogger, openMsMax = redisLimits.openMsMax } = options;
     assertUrls(urls, mode);
     const nodes = new RedisNodes({ urls, mode, logger });
-    const end = Date.now() + redisLimits.openMsMax;
+    const end = Date.now() + openMsMax;
     if (mode === 'cluster') {
       for (await nodes.refresh(); nodes.table.nodes.length === 0 && Date.now() < end; await nodes.refresh()) await sleep(redisLimits.tableMsMin);
     }

@@ -457,18 +457,20 @@ async function removeLists(redis: Redis): Promise<number> {
 /** How many lists one server has, and how many ids in them. */
 async function countLists(redis: Redis): Promise<{ readonly present: number; readonly ids: number }> {
   const size = await redis.dbsize();
+  const { scanKeys, countKeysMax, countLengthsMax } = redisLimits;
   let looked = 0;
   let present = 0;
-  let ids = 0;
+  const lengths: number[] = [];
   await scanLists(redis, async (keys) => {
-    const lengths = await Promise.all(keys.map((key) => redis.llen(key)));
     present += keys.length;
-    ids += lengths.reduce((sum, length) => sum + Math.max(length - 1, 0), 0);
-    looked += redisLimits.scanKeys;
-    return looked >= redisLimits.countKeysMax;
+    looked += scanKeys;
+    const sample = keys.slice(0, countLengthsMax - lengths.length);
+    lengths.push(...(await Promise.all(sample.map((key) => redis.llen(key)))));
+    return looked >= countKeysMax;
   });
-  const share = looked >= redisLimits.countKeysMax ? Math.max(size / looked, 1) : 1;
-  return { present: present * share, ids: ids * share };
+  const share = looked >= countKeysMax ? Math.max(size / looked, 1) : 1;
+  const ids = lengths.reduce((sum, length) => sum + Math.max(length - 1, 0), 0) / Math.max(lengths.length, 1);
+  return { present: present * share, ids: ids * present * share };
 }
 
 /** Removes the marks of writers that began long ago, while there are too many. */
