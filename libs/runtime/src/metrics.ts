@@ -56,7 +56,8 @@ export const metricTable = {
   // Reading
   rebuilds: { name: 'dmb.timelines.rebuilds', instrument: 'counter', unit: '{timeline}', description: 'Timelines rebuilt from the database', attributes: { outcome: ['done', 'repeated', 'failed'] } },
   rebuildDuration: { name: 'dmb.timelines.rebuild.duration', instrument: 'histogram', unit: 's', description: 'Rebuilding one timeline', buckets: seconds },
-  timelinesPresent: { name: 'dmb.timelines.present', instrument: 'gauge', unit: '{timeline}', description: 'Timelines kept in memory' },
+  timelinesPresent: { name: 'dmb.timelines.present', instrument: 'gauge', unit: '{timeline}', description: 'Timelines that are present' },
+  timelineStoreFailures: { name: 'dmb.timelines.store.failures', instrument: 'counter', unit: '{read}', description: 'Reads that the store of timelines failed and the database answered' },
   presentDuration: { name: 'dmb.present.duration', instrument: 'histogram', unit: 's', description: 'Presenting one page', buckets: seconds, attributes: { context: ['home', 'public', 'account', 'thread', 'notification', 'stream'] } },
   liveEvents: { name: 'dmb.live.events', instrument: 'counter', unit: '{event}', description: 'Events written to open streams' },
   streamsOpen: { name: 'dmb.live.streams', instrument: 'up-down', unit: '{stream}', description: 'Open streams', attributes: { kind: ['sse', 'websocket'] } },

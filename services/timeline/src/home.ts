@@ -7,8 +7,8 @@
  *                          Below what the list is exact for: further snapshots.
  *   a token of a group     the group's own posts, asked of microblog; no list is kept
  *
- * A store that fails is no reason to show nothing: reading falls back to snapshots and says so in the
- * log. What is shown is decided by `microblog.present` for each row and each reader; a list holds ids
+ * A store that fails is no reason to show nothing: reading falls back to snapshots, counts that, and says so in the
+ * log once a minute. What is shown is decided by `microblog.present` for each row and each reader; a list holds ids
  * and no permission.
  */
 import type { Asker, Status } from '@dmb/events';
@@ -30,6 +30,7 @@ export class Home {
   private readonly timelines: Timelines;
   private readonly calls: Pick<Calls, 'call'>;
   private readonly logger: Logger;
+  private silentUntilMs = -Infinity;
 
   constructor(timelines: Timelines, calls: Pick<Calls, 'call'>, logger: Logger) {
     this.timelines = timelines;
@@ -86,16 +87,18 @@ export class Home {
     const began = performance.now();
     let loads = 0;
     let failed: AppError | undefined;
-    const rebuilt = await this.store(() =>
-      this.timelines.rebuild(reader, async () => {
-        loads++;
-        try {
-          return await load();
-        } catch (error) {
-          failed = toAppError(error);
-          throw failed;
-        }
-      }),
+    const rebuilt = await this.store(
+      () =>
+        this.timelines.rebuild(reader, async () => {
+          loads++;
+          try {
+            return await load();
+          } catch (error) {
+            failed = toAppError(error);
+            throw failed;
+          }
+        }),
+      () => failed !== undefined,
     );
     if (loads > 0) timelineMetrics.rebuilt(rebuilt?.state === 'present' ? (loads > 1 ? 'repeated' : 'done') : 'failed', (performance.now() - began) / 1_000);
     // Microblog's own failure is the answer: asking it again would only take as long again.
@@ -103,10 +106,16 @@ export class Home {
     return rebuilt;
   }
 
-  private async store(ask: () => Promise<TimelineRead>): Promise<TimelineRead | undefined> {
+  /** @param hasLoadFailed whether what failed was no doing of the store */
+  private async store(ask: () => Promise<TimelineRead>, hasLoadFailed: () => boolean = () => false): Promise<TimelineRead | undefined> {
     try {
       return await ask();
     } catch (error) {
+      if (hasLoadFailed()) return undefined;
+      timelineMetrics.storeFailed();
+      // With the store away this is every read.
+      if (performance.now() < this.silentUntilMs) return undefined;
+      this.silentUntilMs = performance.now() + homeLimits.storeWarningMsMin;
       this.logger.warn('the store of timelines failed; reading from the database', { error });
       return undefined;
     }

@@ -9,6 +9,7 @@ export const timelineMetrics = {
     meter('rebuilds').add(1, { outcome });
     meter('rebuildDuration').record(seconds);
   },
+  storeFailed: (): void => meter('timelineStoreFailures').add(1),
   presented: (context: 'home' | 'stream' | 'notification', seconds: number): void => meter('presentDuration').record(seconds, { context }),
   streamOpened: (kind: 'sse' | 'websocket'): void => meter('streamsOpen').add(1, { kind }),
   streamClosed: (kind: 'sse' | 'websocket'): void => meter('streamsOpen').add(-1, { kind }),
