@@ -64,6 +64,8 @@ export const readLimits = {
   /** Logs of one page of statuses or ids of one hydration. */
   idsMax: 2_000,
   repliesMax: 200,
+  /** Newest posts of a hashtag, by which it is decided whether a search may name it. */
+  postsPerHashtagMax: 5,
 } as const;
 
 /** Bounds of our own consumer. */

@@ -48,3 +48,14 @@ test('an edit changes the hashtags of a post, and deleting it ends them', async 
   expect(ids(await tagged('ships'))).toEqual([]);
   expect((await world.get('/api/v2/search?type=hashtags&q=ships')).json.hashtags).toEqual([]);
 });
+
+test('a hashtag is not named by search when nobody may see the posts that have it', async () => {
+  const named = async (): Promise<unknown> => (await world.get('/api/v2/search?type=hashtags&q=lighthouses')).json.hashtags;
+  const post = await alice.post('about #lighthouses');
+  await world.drain();
+  expect(await named()).toMatchObject([{ name: 'lighthouses' }]);
+  for (const database of world.databases.all) {
+    await database.execute(`INSERT INTO withheld (log_shard, log_id, epoch_no, number, by, reason) SELECT log_shard, log_id, epoch_no, number, 'test', 'test' FROM entry WHERE id = $1`, [post.id]);
+  }
+  expect(await named()).toEqual([]);
+});

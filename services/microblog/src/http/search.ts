@@ -43,7 +43,7 @@ export class SearchController {
     const [accounts, statuses, hashtags] = await Promise.all([
       wants('accounts') ? this.accounts(asker, q, limit) : [],
       wants('statuses') ? this.statuses(asker, q) : [],
-      wants('hashtags') ? this.hashtags(q, limit) : [],
+      wants('hashtags') ? this.hashtags(asker, q, limit) : [],
     ]);
     return { accounts, statuses, hashtags };
   }
@@ -71,11 +71,15 @@ export class SearchController {
     return this.presenter.accounts(asker, ids.slice(0, limit));
   }
 
-  /** Hashtags of public posts that begin with the query. */
-  private async hashtags(q: string, limit: number): Promise<Search['hashtags']> {
+  /** Hashtags that begin with the query, of public posts that the asker may see. */
+  private async hashtags(asker: Asker, q: string, limit: number): Promise<Search['hashtags']> {
+    const { site } = this.presenter;
     const prefix = foldHashtag(q.replace(/^#/, ''));
     if (!/^[\p{L}\p{M}\p{N}\p{Pc}]{1,100}$/u.test(prefix)) return [];
-    return (await this.entries.hashtags(prefix, limit)).map((name) => ({ id: name, name, url: tagUrl(this.presenter.site, name), history: [], following: false }));
+    const found = await this.entries.hashtags(site.domainId, prefix, limit);
+    const { kept } = await this.presenter.statuses(asker, [...new Set(found.flatMap(({ posts }) => posts))], 'account');
+    const seen = new Set(kept);
+    return found.filter(({ posts }) => posts.some((id) => seen.has(id))).map(({ tag }) => ({ id: tag, name: tag, url: tagUrl(site, tag), history: [], following: false }));
   }
 
   /** A post by its address: its page here, or the name of the object. */

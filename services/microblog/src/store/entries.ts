@@ -208,15 +208,25 @@ export class EntryStore {
     return cutPage(found.flat().flatMap(toEntry), page);
   }
 
-  /** Hashtags that begin with `prefix` (folded), in alphabetical order. */
-  async hashtags(prefix: string, limit: number): Promise<string[]> {
+  /**
+   * Hashtags that begin with `prefix` (folded), in alphabetical order, each with its newest posts. A hashtag
+   * is a part of what they say: whether it may be named is decided by whether one of them may be seen.
+   */
+  async hashtags(domainId: DomainId, prefix: string, limit: number): Promise<{ readonly tag: string; readonly posts: readonly PostId[] }[]> {
     const pattern = `${prefix.replace(/[\\%_]/g, '\\$&')}%`;
+    const listed = 'tagging g JOIN entry e USING (log_shard, id) JOIN log o ON (o.log_shard, o.log_id) = (e.log_shard, e.log_id) WHERE e.listed AND e.body IS NOT NULL AND o.domain_id = $1';
     const found = await Promise.all(
       this.#databases.all.map((database) =>
-        database.query<{ tag: string }>('SELECT DISTINCT g.tag FROM tagging g JOIN entry e USING (log_shard, id) WHERE g.tag LIKE $1 AND e.listed AND e.body IS NOT NULL ORDER BY 1 LIMIT $2', [pattern, limit]),
+        database.query<{ tag: string; id: PostId }>(
+          `SELECT t.tag, p.id FROM (SELECT DISTINCT g.tag FROM ${listed} AND g.tag LIKE $2 ORDER BY 1 LIMIT $3) t
+           CROSS JOIN LATERAL (SELECT g.id FROM ${listed} AND g.tag = t.tag ORDER BY g.id DESC LIMIT $4) p`,
+          [domainId, pattern, limit, readLimits.postsPerHashtagMax],
+        ),
       ),
     );
-    return [...new Set(found.flatMap((rows) => rows.map(({ tag }) => tag)))].sort().slice(0, limit);
+    const posts = Map.groupBy(found.flat(), ({ tag }) => tag);
+    const tags = [...posts.keys()].sort().slice(0, limit);
+    return tags.map((tag) => ({ tag, posts: (posts.get(tag) ?? []).map(({ id }) => id) }));
   }
 
   /** One page over `each` of the logs in the first two parameters. */
