@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { RedisLimits, RedisLiveEvents, RedisNodes, RedisTimelines, type RedisMode } from '@dmb/timelines';
 import { limitsConformance } from '../src/conformance/limits.ts';
 import { liveEventsConformance } from '../src/conformance/live-events.ts';
@@ -54,8 +54,8 @@ for (const [name, install] of Object.entries(installations)) {
     let installation: Installation;
     beforeAll(async () => {
       installation = await install();
+      return () => installation.stop();
     });
-    afterAll(() => installation.stop());
 
     const open = async (): Promise<RedisNodes> => {
       const nodes = await RedisNodes.open(installation);

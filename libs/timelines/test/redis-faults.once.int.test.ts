@@ -1,5 +1,5 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { EntryRef } from '@dmb/events';
 import type { LogId, MicroblogId, PersonId, PostId } from '@dmb/protocol';
 import { findRedis, startTestRedis, startTestRedisCluster, type TestRedis } from '@dmb/testing';
@@ -303,8 +303,8 @@ describe.skipIf(source.from === 'nothing' && !source.required)('redis that fails
     let cluster: Awaited<ReturnType<typeof startTestRedisCluster>>;
     beforeAll(async () => {
       cluster = await startTestRedisCluster({ replicas: true });
+      return () => cluster.stop();
     });
-    afterAll(() => cluster.stop());
 
     const idOf = async (redis: TestRedis): Promise<string> => await redis.ask('CLUSTER', 'MYID');
     const masterOf = async (slot: number): Promise<TestRedis> => {
