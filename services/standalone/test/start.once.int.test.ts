@@ -202,6 +202,9 @@ describe('the end', () => {
   });
 
   it('reaches the server through npm', async () => {
+    // Otherwise npm start would install first, and take the packages away under all other tests.
+    const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+    expect(readFileSync(join(root, 'node_modules/.dmb-lock-sha256'), 'utf8').trim(), 'npm test installs what is missing').toBe(lock);
     const port = await freePort();
     const { PATH = '', HOME = '/' } = process.env;
     const data = join(folder, 'data');
