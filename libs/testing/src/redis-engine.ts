@@ -63,7 +63,10 @@ async function findStartable(): Promise<RedisSource> {
   const mayInstall = process.getuid?.() === 0 && (process.env['DMB_TEST_INSTALL'] === '1' || process.env['CI'] === 'true');
   if (mayInstall) {
     try {
-      await promisify(execFile)('apt-get', ['install', '-y', '--no-install-recommends', 'redis-server'], { timeout: bounds.installMsMax });
+      const aptGet = (...parameters: readonly string[]): Promise<unknown> => promisify(execFile)('apt-get', parameters, { timeout: bounds.installMsMax });
+      const install = (): Promise<unknown> => aptGet('install', '-y', '--no-install-recommends', 'redis-server');
+      // A new machine has no list of packages yet, or an old one.
+      await install().catch(() => aptGet('update').then(install));
       if (isOnPath('redis-server')) return { from: 'native', why: 'redis-server was installed by apt-get' };
     } catch (error) {
       return nothing(`apt-get could not install redis-server: ${(error as Error).message}`);
