@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createLogger, type Logger } from '@dmb/runtime';
 import { insertOutbox, outboxMigrations, relayOf, type Database, type Databases, type Queryable } from '@dmb/postgres';
 import { createTestDatabases, type TestDatabases } from '@dmb/testing';
+import { OutboxStore } from '../src/outbox-store.ts';
 import { PostgresEventLog, type LogEvent, type PostgresEventLogOptions, type SubscribeOptions } from '../src/index.ts';
 
 let test: TestDatabases;
@@ -106,8 +107,10 @@ describe('rows', () => {
     const seen: number[] = [];
     const log = start({ limits: { batchRowsMax: 10 } });
     const many = Array.from({ length: 1_000 }, (_, index) => index);
-    for (let round = 0; round < 5; round++) await produce(undefined, 7, ...many.map((index) => round * 1_000 + index));
-    for (let one = 0; one < 25; one++) await produce(undefined, 7, 5_000 + one);
+    // A small row before a full one: together they are more than a handler takes at once.
+    await produce(undefined, 7, 0);
+    for (let round = 0; round < 5; round++) await produce(undefined, 7, ...many.map((index) => 1 + round * 1_000 + index));
+    for (let one = 0; one < 25; one++) await produce(undefined, 7, 5_001 + one);
     const group = await log.subscribe(
       quiet('a', (events) => {
         sizes.push(events.length);
@@ -117,7 +120,7 @@ describe('rows', () => {
     );
     await group.drain();
     expect(Math.max(...sizes)).toBeLessThanOrEqual(1_000);
-    expect(seen).toEqual(Array.from({ length: 5_025 }, (_, index) => index));
+    expect(seen).toEqual(Array.from({ length: 5_026 }, (_, index) => index));
   });
 });
 
@@ -174,6 +177,17 @@ describe('a group', () => {
     await subscribe(['microblog.entry.v1', 'identity.person.v1']);
     await subscribe(['identity.person.v1']);
     expect(stories).toEqual(['microblog.entry.v1', 'microblog.entry.v1 identity.person.v1']);
+  });
+
+  it('that wants another topic of the same producer has no position in that one', async () => {
+    const store = new OutboxStore(microblog.at(0));
+    expect(await store.register('grows', ['a.b.v1'])).toBe(false);
+    expect(await store.register('grows', ['a.b.v1'])).toBe(false);
+    await store.setTold('grows');
+    expect(await store.register('grows', ['a.b.v1'])).toBe(true);
+    expect(await store.register('grows', ['a.b.v1', 'a.c.v1'])).toBe(false);
+    await store.setTold('grows');
+    expect(await store.register('grows', ['a.c.v1'])).toBe(true);
   });
 
   it('runs once in a process', async () => {

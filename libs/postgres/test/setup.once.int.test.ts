@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { StartError } from '@dmb/runtime';
 import { createTestDatabases, startTestPostgres, type TestDatabases } from '@dmb/testing';
 import { createDatabase, dropDatabase, loadMigrations, migrate, openDatabases, openInstallation, type Migration } from '../src/index.ts';
@@ -144,12 +144,18 @@ describe('migrations', () => {
     expect(all.flat(2)).toEqual(test.urls.map(() => '0001_slow'));
   });
 
-  it('make the same roles from many databases of one server at once', async () => {
-    // A server that has none of them yet.
+  // Roles belong to the server: advisory locks, which belong to a database, do not help.
+  it('make a role that somebody else is making at this moment in another database of the server', async () => {
     const alone = await startTestPostgres();
     onTestFinished(() => alone.stop());
-    const many = await Promise.all(Array.from({ length: 8 }, () => createTestDatabases({ count: 1, server: alone.url })));
-    await Promise.all(many.flatMap(({ urls }) => (['identity', 'microblog', 'fan-out', 'timeline'] as const).map((service) => migrate({ urls, service, migrations: [] }))));
+    const { urls } = await createTestDatabases({ count: 1, server: alone.url });
+    await as(alone.url, async (client) => {
+      await client.query('BEGIN; CREATE ROLE dmb_timeline NOLOGIN');
+      const migrating = migrate({ urls, service: 'timeline', migrations: [one] });
+      await vi.waitFor(async () => expect((await client.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount).toBeGreaterThan(0));
+      await client.query('COMMIT');
+      expect(await migrating).toEqual([['0001_one']]);
+    });
   });
 
   it('give up soon on a table that somebody holds', async () => {
