@@ -26,6 +26,7 @@ import { createTimelineModule, Streams, StreamUpgrades, timelineConfig } from '@
 import { MemoryLimits, MemoryLiveEvents, MemoryTimelines } from '@dmb/timelines';
 import type { Settings } from './config.ts';
 import { Engines } from './engines.ts';
+import { SoleUse } from './sole-use.ts';
 
 /** The running program, as far as whoever started it asks. */
 export interface Standalone {
@@ -48,6 +49,9 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
 
   lifecycle.add({ name: 'port', start: () => tryPort(settings) });
   engines.addTo(lifecycle, settings, logger);
+  const soleUse = new SoleUse({ database: () => engines.of('identity').all[0] ?? missing(), logger, onRegained: () => timelines.clear() });
+  lifecycle.add({ name: 'sole use of the database', start: () => soleUse.take(), stop: () => soleUse.release() });
+  lifecycle.check('sole use of the database', () => soleUse.isHeld);
   lifecycle.add({
     name: 'event log',
     start: () => {

@@ -13,10 +13,13 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '@dmb/runtime';
 
 /** The form of the folder that this release writes, and the newest that it understands. */
 const format = 1;
+
+const makeTimeoutMs = 5_000;
 
 interface FolderDescription {
   readonly format: number;
@@ -46,9 +49,9 @@ export async function openDataFolder(path: string, domain: string): Promise<Data
 
 async function inspect(path: string, domain: string): Promise<FolderDescription | undefined> {
   const names = await makeReadable(path);
-  let description: Partial<FolderDescription> | undefined;
+  let description: Partial<FolderDescription> | null | undefined;
   try {
-    description = JSON.parse(await readFile(join(path, 'dmb.json'), 'utf8')) as Partial<FolderDescription>;
+    description = JSON.parse(await readFile(join(path, 'dmb.json'), 'utf8')) as Partial<FolderDescription> | null;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw new StartError(`The data folder ${path} is damaged: dmb.json cannot be read.`, { cause: error });
   }
@@ -57,7 +60,7 @@ async function inspect(path: string, domain: string): Promise<FolderDescription 
     if (foreign !== undefined) throw new StartError(`The folder ${path} holds other things (${foreign}): DMB_DATA must name an empty folder or one made by DMB.`);
     return undefined;
   }
-  const { format: found, domain: theirs } = description;
+  const { format: found, domain: theirs } = typeof description === 'object' ? (description ?? {}) : {};
   if (!Number.isSafeInteger(found) || typeof theirs !== 'string') throw new StartError(`The data folder ${path} is damaged: dmb.json does not say what it is.`);
   if (Number(found) > format) throw new StartError(`The data folder ${path} was made by a newer release of DMB: use that release.`);
   if (theirs !== domain) {
@@ -68,10 +71,13 @@ async function inspect(path: string, domain: string): Promise<FolderDescription 
 
 async function makeReadable(path: string): Promise<string[]> {
   try {
-    await mkdir(path, { recursive: true });
+    // Where nothing can be made (below /proc), Node tries for ever.
+    const made = await Promise.race([mkdir(path, { recursive: true }).then(() => true), sleep(makeTimeoutMs, false, { ref: false })]);
+    if (!made) throw new StartError(`The data folder ${path} cannot be made there.`);
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
     return await readdir(path);
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError(`The data folder ${path} ${reason(error as NodeJS.ErrnoException)}.`, { cause: error });
   }
 }

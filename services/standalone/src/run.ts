@@ -57,7 +57,7 @@ function readyText({ baseUrl, domain, data, databaseUrls }: Settings, operatorLi
     `DMB is ready at ${baseUrl}`,
     ...operator,
     '',
-    `  Next: open ${baseUrl} to sign up and post, or give "${domain}" to any Mastodon client as your server.`,
+    `  Next: open ${baseUrl} to sign up, then give "${domain}" as your server to a Mastodon client (toot, for one) and post.`,
     `  ${databaseUrls === undefined ? `Everything is kept in ${data}.` : 'Everything is kept in the database of DATABASE_URL.'} Ctrl-C stops the server. npm start -- --help tells what can be set.`,
     '',
   ].join('\n');

@@ -13,7 +13,9 @@ export const outOfBand = 'urn:ietf:wg:oauth:2.0:oob';
 
 const ALLOWED_CHARACTERS = /^[A-Za-z0-9\-._~:/?[\]@!$&'()*+,;=%]+$/;
 const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]*):/;
-const REFUSED_SCHEMES = new Set(['javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'filesystem', 'view-source', 'ws', 'wss', 'ftp']);
+const REFUSED_SCHEMES = new Set(['javascript', 'data', 'vbscript', 'file', 'blob', 'about', 'filesystem', 'view-source', 'ws', 'wss', 'ftp', 'mailto', 'tel', 'sms', 'feed']);
+/** Schemes that some browsers look through (`x:javascript:…`). */
+const RUNS_INSIDE = /(?:javascript|data|vbscript):/i;
 
 /** Whether a client may be sent to this URI. */
 export function isRedirectUri(uri: string): boolean {
@@ -24,7 +26,7 @@ export function isRedirectUri(uri: string): boolean {
   const rest = uri.slice(scheme.length + 1);
   const authority = rest.startsWith('//') ? (/^\/\/([^/?]*)/.exec(rest)?.[1] ?? '') : undefined;
   if (authority?.includes('@')) return false;
-  if (scheme !== 'http' && scheme !== 'https') return rest.length > 0;
+  if (scheme !== 'http' && scheme !== 'https') return rest.length > 0 && !RUNS_INSIDE.test(uri);
   if (authority === undefined || authority === '' || !URL.canParse(uri)) return false;
   return scheme === 'https' || isLoopback(new URL(uri).hostname);
 }

@@ -64,6 +64,7 @@ export class Posts {
     if (parent !== undefined && isWider(visibility, visibilityOf(parent.row))) {
       throw new AppError('invalid', 'Validation failed: A reply cannot have a wider audience than the post that it answers');
     }
+    if (parent !== undefined && visibility === 'direct') await this.checkCircle(asker, parent.row, mentioned);
     const body: NewBody<PostBody> = {
       ...textBody(draft, this.parts.presenter.site, {
         mentioned,
@@ -136,6 +137,15 @@ export class Posts {
     const [status] = row === undefined ? [] : (await this.parts.presenter.present(asker, [row], 'thread')).statuses;
     if (row === undefined || status === undefined) throw new AppError('not-found', 'The post that you are trying to reply to does not seem to exist');
     return { row, uri: status.uri };
+  }
+
+  /** A direct reply to a direct post stays among those who are in it. @throws {AppError} 422 */
+  private async checkCircle(asker: PersonAsker, parent: EntryRow, mentioned: readonly Microblog[]): Promise<void> {
+    if (parent.audience !== 'direct') return;
+    const recipients = (await this.parts.presenter.recipientsOf([parent])).get(parent.id) ?? [];
+    const circle = new Set([asker.microblog, parent.microblog, ...recipients]);
+    const outside = mentioned.find(({ id }) => !circle.has(id));
+    if (outside !== undefined) throw new AppError('invalid', `Validation failed: @${outside.handle} is not part of this conversation; write a new post to add somebody`);
   }
 
   /** The mentioned microblogs that the author may know of, in the order of the text. */

@@ -286,7 +286,7 @@ export class Presenter {
   }
 
   /** Recipients of direct posts stand in the first body; an edit adds none and does not repeat them. */
-  private async recipientsOf(rows: readonly EntryRow[]): Promise<Map<PostId, readonly MicroblogId[]>> {
+  async recipientsOf(rows: readonly EntryRow[]): Promise<Map<PostId, readonly MicroblogId[]>> {
     const found = new Map<PostId, readonly MicroblogId[]>();
     for (const row of rows) {
       if (row.audience !== 'direct') continue;
