@@ -1,6 +1,10 @@
 export type { EventLog, LogEvent, PoisonEvent, SubscribeOptions, Subscription } from './port.ts';
-export { eventLogLimits } from './limits.ts';
-export type { EventLogLimits } from './limits.ts';
+export { eventLogLimits, kafkaLimits, relayLimits } from './limits.ts';
+export type { EventLogLimits, KafkaLimits, RelayLimits } from './limits.ts';
+export { KafkaEventLog } from './kafka.ts';
+export type { KafkaEventLogOptions } from './kafka.ts';
+export { kafkaAdmin } from './kafka/client.ts';
+export type { KafkaConnection } from './kafka/client.ts';
 export { EventLogTransport, Rethrow } from './nest.ts';
 export type { EventLogTransportOptions } from './nest.ts';
 export { PostgresEventLog } from './postgres.ts';

@@ -59,8 +59,25 @@ ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_th
 ALTER TABLE outbox_mark SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 `;
 
+/**
+ * Who works on which queue while rows are carried elsewhere, until when, and how often somebody asked
+ * for it to be looked at. Used in the cluster only.
+ */
+const outboxLeaseDdl = `
+CREATE TABLE outbox_lease (
+  relay  int2 PRIMARY KEY,
+  holder text,
+  until  timestamptz NOT NULL DEFAULT '-infinity',
+  wanted int8 NOT NULL DEFAULT 0
+) WITH (fillfactor = 20);
+INSERT INTO outbox_lease (relay) SELECT * FROM generate_series(0, ${relayCount - 1});
+`;
+
 /** The migrations of a producing service begin with these. */
-export const outboxMigrations: readonly Migration[] = [{ name: 'outbox_0001', sql: outboxDdl }];
+export const outboxMigrations: readonly Migration[] = [
+  { name: 'outbox_0001', sql: outboxDdl },
+  { name: 'outbox_0002', sql: outboxLeaseDdl },
+];
 
 /** Events of one shard for the outbox. */
 export interface OutboxEvents {
