@@ -5,9 +5,10 @@
  * nothing is skipped in silence: there it fails.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, mkdtempSync, openSync, realpathSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, realpathSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isRunning } from './server.ts';
 
 /** A mounted disk. */
 export interface SmallDisk {
@@ -27,6 +28,7 @@ export interface SmallDisk {
 export function mountSmallDisk(megabytes: number): SmallDisk | { readonly impossible: string } {
   const impossible = whyNot();
   if (impossible !== undefined) return refuse(impossible);
+  removeLeft();
   const path = mkdtempSync(join(realpathSync(tmpdir()), `dmb-disk-${process.pid}-`));
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0755`, 'tmpfs', path], { encoding: 'utf8' });
   if (mounted.status !== 0) {
@@ -52,6 +54,17 @@ export function mountSmallDisk(megabytes: number): SmallDisk | { readonly imposs
     },
     unmount,
   };
+}
+
+/** Disks that killed test processes have left. */
+function removeLeft(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const owner = /^dmb-disk-(\d+)-/.exec(name)?.[1];
+    if (owner === undefined || isRunning(Number(owner))) continue;
+    const path = join(realpathSync(tmpdir()), name);
+    spawnSync('umount', ['-l', path]);
+    rmSync(path, { recursive: true, force: true });
+  }
 }
 
 function whyNot(): string | undefined {

@@ -19,7 +19,8 @@ const servers = new Set<TestServer>();
 let folder: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(realpathSync(tmpdir()), `dmb-start-${process.pid}-`));
+  // Named so that the next run removes what a killed one leaves.
+  folder = mkdtempSync(join(realpathSync(tmpdir()), `dmb-server-${process.pid}-`));
 });
 afterEach(async () => {
   await Promise.all([...servers].map((server) => server.dispose()));
