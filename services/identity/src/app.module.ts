@@ -1,5 +1,5 @@
 /** The composition root of identity: every object is built here and nowhere else. */
-import { type DynamicModule, Module, type OnApplicationShutdown, type Type } from '@nestjs/common';
+import { type DynamicModule, Module, type OnApplicationBootstrap, type OnApplicationShutdown, type Type } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { domainIdOf, isLocalhost } from '@dmb/protocol';
 import { Background } from '@dmb/runtime';
@@ -67,7 +67,16 @@ export function createIdentityModule(context: IdentityContext): DynamicModule {
   const objects: readonly object[] = [
     persons, sessions, tokens, domains, passwords, rates, registration, signUps, logIns, apps, oauth, browser, authenticator, site, calls,
   ];
-  const housekeeping: OnApplicationShutdown = { onApplicationShutdown: async () => void (await background.stop()) };
+  let listening: { stop(): Promise<void> } | undefined;
+  const lifecycle: OnApplicationBootstrap & OnApplicationShutdown = {
+    onApplicationBootstrap: async () => {
+      listening = context.live && (await authenticator.listen(context.live));
+    },
+    onApplicationShutdown: async () => {
+      await listening?.stop();
+      await background.stop();
+    },
+  };
   return {
     module: IdentityModule,
     controllers: [OAuthController, AccountsController, EnterPagesController, AuthorizePagesController, SettingsPagesController, OperatorPagesController],
@@ -75,7 +84,7 @@ export function createIdentityModule(context: IdentityContext): DynamicModule {
       // Each object is known by its class.
       ...objects.map((object) => ({ provide: object.constructor as Type, useFactory: () => object })),
       { provide: APP_GUARD, useFactory: () => new AuthGuard(authenticator) },
-      { provide: Background, useFactory: () => housekeeping },
+      { provide: Background, useFactory: () => lifecycle },
     ],
   };
 }

@@ -14,8 +14,8 @@ export interface IdentityContext {
   readonly calls: Calls;
   readonly eventLog: Pick<EventLog, 'committed'>;
   readonly limits: Pick<Limits, 'take'>;
-  /** Told of revoked tokens at once; without it open streams find out when they next look. */
-  readonly live?: Pick<LiveEvents, 'publish'>;
+  /** Told of revoked tokens at once, and listened to for those of other processes; without it, they are good for 5 s more. */
+  readonly live?: Pick<LiveEvents, 'publish' | 'listen'>;
   readonly logger: Logger;
   readonly domain: Domain;
   /** Without a slash at the end. */

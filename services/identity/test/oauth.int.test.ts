@@ -142,9 +142,11 @@ describe('codes', () => {
     const code = await codeOf(browser, app);
     const first = (await exchange(app, code)).json<{ access_token: string }>().access_token;
     expect(await asked(first)).not.toBeNull();
+    world.live.length = 0;
     const again = await exchange(app, code);
     expect([again.statusCode, again.json<{ error: string }>().error]).toEqual([400, 'invalid_grant']);
     expect(await asked(first)).toBeNull();
+    expect(world.live).toMatchObject([{ type: 'person', event: { what: 'tokens-revoked' } }]);
   });
   it('work for their app, with their redirect URI, before they run out', async () => {
     const browser = await person('exact');

@@ -9,7 +9,7 @@ import { AppError, Calls, readConfig, silentLogger } from '@dmb/runtime';
 import { errorPageOf } from '@dmb/runtime/pages';
 import { type ServiceApp, createServiceApp } from '@dmb/runtime/http';
 import { type TestDatabases, createTestDatabases } from '@dmb/testing';
-import { type LiveEvent, MemoryLimits } from '@dmb/timelines';
+import { type LiveEvent, MemoryLimits, MemoryLiveEvents } from '@dmb/timelines';
 import type { Databases } from '@dmb/postgres';
 import type { InjectOptions, LightMyRequestResponse as Response } from 'fastify';
 import { type IdentityContext, createIdentityModule, identityConfig, identityMigrations } from '../src/index.ts';
@@ -89,6 +89,8 @@ export async function createWorld({ domain = 'example.org', registration = 'open
   const microblog = new FakeMicroblog();
   microblog.bind(calls, domain);
   const live: LiveEvent[] = [];
+  const liveEvents = new MemoryLiveEvents();
+  await liveEvents.listen((event) => void live.push(event));
   const origin = baseUrl(domain as Domain);
   const context: IdentityContext = {
     config: readConfig(identityConfig, { DMB_REGISTRATION: registration }),
@@ -96,7 +98,7 @@ export async function createWorld({ domain = 'example.org', registration = 'open
     calls,
     eventLog: { committed: () => undefined },
     limits: new MemoryLimits(),
-    live: { publish: async (events) => void live.push(...events) },
+    live: liveEvents,
     logger: silentLogger,
     domain: domain as Domain,
     baseUrl: origin,

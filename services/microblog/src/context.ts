@@ -3,7 +3,7 @@ import type { EventLog } from '@dmb/event-log';
 import type { Databases } from '@dmb/postgres';
 import type { Domain } from '@dmb/protocol';
 import type { Calls, Logger } from '@dmb/runtime';
-import type { Limits } from '@dmb/timelines';
+import type { Limits, LiveEvents } from '@dmb/timelines';
 import type { MicroblogConfig } from './config.ts';
 
 export interface MicroblogContext {
@@ -15,6 +15,8 @@ export interface MicroblogContext {
   readonly eventLog: Pick<EventLog, 'subscribe' | 'committed'>;
   /** Without it nothing is limited. */
   readonly limits?: Pick<Limits, 'take'>;
+  /** Tells of revoked tokens at once; without it they are good for 5 s more. */
+  readonly live?: Pick<LiveEvents, 'listen'>;
   readonly logger: Logger;
   readonly domain: Domain;
   /** Unix milliseconds; the clock of the process if left out. */

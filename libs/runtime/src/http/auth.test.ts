@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { newId, newPersonId, newMicroblogId, type DomainId } from '@dmb/protocol';
 import { routes, type Route, type TokenAnswer } from '@dmb/events';
-import { Authenticator, hasScope, presentedToken, routeOf } from './auth.ts';
+import { Authenticator, hasScope, presentedToken, routeOf, type PersonNews } from './auth.ts';
 
 const domain = newId() as string as DomainId;
 
@@ -75,6 +75,47 @@ describe('an authenticator', () => {
     authenticator.forgetPerson(person);
     await authenticator.check(route('person'), 'good');
     expect(asked.filter((name) => name === 'identity.token')).toHaveLength(2);
+  });
+
+  // An answer that was on its way when its token was revoked would be good for 5 s more if it were kept.
+  test('does not keep what it asked for before a revocation that it heard of', async () => {
+    const tokens: Record<string, TokenAnswer> = { good: answer(), app: answer({ kind: 'app' }) };
+    let answering: Promise<unknown> = Promise.resolve();
+    const call = async (name: string, request: { token?: string }): Promise<unknown> => {
+      if (name !== 'identity.token') return { role: 'owner' };
+      const found = tokens[request.token ?? ''] ?? null;
+      await answering;
+      return found;
+    };
+    const authenticator = new Authenticator({ calls: { call: call as never }, domain });
+    let tell: Parameters<PersonNews['listen']>[0] = () => undefined;
+    await authenticator.listen({
+      listen: (handler) => {
+        tell = handler;
+        return Promise.resolve({ stop: () => Promise.resolve() });
+      },
+    });
+    let goOn = (): void => undefined;
+    answering = new Promise<void>((resolve) => (goOn = resolve));
+    const inFlight = authenticator.resolve('good');
+    delete tokens['good'];
+    tell({ type: 'person', event: { person, what: 'tokens-revoked' } });
+    goOn();
+    await inFlight;
+    await expect(authenticator.resolve('good')).rejects.toMatchObject({ kind: 'unauthenticated' });
+    tokens['good'] = answer();
+    await authenticator.resolve('good');
+    tell({ type: 'person', event: { person: newPersonId(), what: 'tokens-revoked' } });
+    tell({ type: 'person', event: { person, what: 'following-changed' } });
+    tell({ type: 'entry' });
+    delete tokens['good'];
+    await authenticator.resolve('good');
+    tell({ type: 'person', event: { person, what: 'suspended' } });
+    await expect(authenticator.resolve('good')).rejects.toMatchObject({ kind: 'unauthenticated' });
+    // Nobody tells of those of apps.
+    await authenticator.resolve('app');
+    delete tokens['app'];
+    await expect(authenticator.resolve('app')).rejects.toMatchObject({ kind: 'unauthenticated' });
   });
 
   test('refuses what does not suffice', async () => {

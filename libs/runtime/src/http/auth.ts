@@ -7,7 +7,9 @@
  *   token     from `Authorization`; for streams also `?access_token=` and the WebSocket subprotocol.
  *             A token that is presented must be good, also where none is needed: a client that was
  *             logged out must hear of it, not silently see less
- *   resolve   call `identity.token`; answers are kept for at most 5 s, denials not at all
+ *   resolve   call `identity.token`; answers about persons are kept for at most 5 s, all others not
+ *             at all. Who listens ({@link Authenticator.listen}) forgets them as soon as identity
+ *             tells that a token was revoked: in one process before the revocation is answered
  *   domain    a token counts only at the domain that gave it
  *   role      a person's token acts as a microblog, and the right to do so is asked of
  *             `microblog.role` at each use: who was removed is refused from that moment on
@@ -57,6 +59,13 @@ export const requestRate = { requestsMax: 300, periodMs: 300_000 } as const;
 
 const tokenLimits = { cachedMs: 5_000, cachedMax: 20_000, charsMax: 512 } as const;
 
+/** What an authenticator listens to: the live events, of which it takes those of persons. */
+export interface PersonNews {
+  listen(
+    handler: (event: { readonly type: 'entry' } | { readonly type: 'person'; readonly event: { readonly person: PersonId; readonly what: string } }) => void,
+  ): Promise<{ stop(): Promise<void> }>;
+}
+
 export interface AuthenticatorOptions {
   readonly calls: Pick<Calls, 'call'>;
   /** The domain served. */
@@ -72,6 +81,8 @@ export class Authenticator {
   private readonly options: AuthenticatorOptions;
   /** By domain and hash of the token: the token itself is kept nowhere. */
   private readonly answers = new LRUCache<string, TokenAnswer>({ max: tokenLimits.cachedMax, ttl: tokenLimits.cachedMs });
+  /** Rises with everything forgotten: an answer that was asked for before may be older than that, and is not kept. */
+  private generation = 0;
 
   constructor(options: AuthenticatorOptions) {
     this.options = options;
@@ -98,9 +109,17 @@ export class Authenticator {
 
   /** Forgets what is known of a person's tokens, where an event tells that they changed. */
   forgetPerson(person: PersonId): void {
+    this.generation++;
     for (const [key, { asker }] of this.answers.entries()) {
       if (asker.kind === 'person' && asker.person === person) this.answers.delete(key);
     }
+  }
+
+  /** Forgets persons whose tokens changed, from when this resolves until it is stopped. */
+  listen(news: PersonNews): Promise<{ stop(): Promise<void> }> {
+    return news.listen((event) => {
+      if (event.type === 'person' && event.event.what !== 'following-changed') this.forgetPerson(event.event.person);
+    });
   }
 
   anonymous(): Caller {
@@ -122,9 +141,11 @@ export class Authenticator {
     const key = `${this.options.domain}:${hash('sha256', presented, 'base64url')}`;
     const known = this.answers.get(key);
     if (known !== undefined) return known;
+    const { generation } = this;
     const answer = await this.options.calls.call('identity.token', { token: presented });
     if (answer === null) throw new AppError('unauthenticated');
-    this.answers.set(key, answer);
+    // Nobody tells of an app's own tokens, and few requests come with one.
+    if (answer.asker.kind === 'person' && generation === this.generation) this.answers.set(key, answer);
     return answer;
   }
 }

@@ -11,4 +11,4 @@ export type { LinkOptions, Paging, PagingLimits } from './link.ts';
 export { looseBoolean, looseInteger, looseList } from './parameters.ts';
 export type { Parameters } from './parameters.ts';
 export { Authenticator, AuthGuard, CalledBy, hasScope, presentedToken, requestRate, routeOf } from './auth.ts';
-export type { AuthenticatorOptions, Caller, PersonCaller, RateLimiter } from './auth.ts';
+export type { AuthenticatorOptions, Caller, PersonCaller, PersonNews, RateLimiter } from './auth.ts';

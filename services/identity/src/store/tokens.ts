@@ -130,13 +130,20 @@ export class Tokens {
 
   /** Gives an app a token for its code, once. `check` says why it must not, if so; the code then stays as it was. */
   async exchange({ shard, hash }: SecretKey, appId: Uuid<'app'>, check: (code: StoredCode) => string | undefined): Promise<Exchange> {
-    return await this.#databases.at(shard).transaction(async (tx): Promise<Exchange> => {
+    const database = this.#databases.at(shard);
+    let event: PersonEvent | undefined;
+    const exchange = await database.transaction(async (tx): Promise<Exchange> => {
+      event = undefined;
       const [row] = await tx.query<{
         person_id: PersonId; microblog_id: MicroblogId; app_id: Uuid<'app'>; scopes: string; redirect_uri: string; code_challenge: string | null; expired: boolean; used: boolean;
       }>(takeCode, [shard, hash]);
       if (row?.app_id !== appId) return { outcome: 'unknown' };
       if (row.used) {
-        await tx.execute('DELETE FROM token WHERE person_shard = $1 AND code_hash = $2', [shard, hash]);
+        const revoked = await tx.execute('DELETE FROM token WHERE person_shard = $1 AND code_hash = $2', [shard, hash]);
+        if (revoked > 0) {
+          event = { shard, person: row.person_id, what: 'tokens-revoked', microblog: row.microblog_id };
+          await this.#tell(tx, event);
+        }
         return { outcome: 'reused' };
       }
       const consent = { person: row.person_id, microblog: row.microblog_id, scopes: words(row.scopes) };
@@ -145,6 +152,8 @@ export class Tokens {
       await tx.execute('UPDATE code SET used = now() WHERE person_shard = $1 AND code_hash = $2', [shard, hash]);
       return { outcome: 'issued', token: await this.#putToken(tx, shard, row.app_id, consent, hash) };
     });
+    if (event !== undefined) this.#events.committed(database.index, event);
+    return exchange;
   }
 
   /** A token without a code: after signing up by an app. */
@@ -234,11 +243,15 @@ export class Tokens {
     const database = this.#databases.at(shard);
     const { revoked, event } = await database.transaction(async (tx) => {
       const result = await work(tx);
-      if (result.event) await insertOutbox(tx, { topic: 'identity.person.v1', shard, refs: [personEventWire(result.event)], headers: this.#events.headers() });
+      if (result.event) await this.#tell(tx, result.event);
       return result;
     });
     if (event) this.#events.committed(database.index, event);
     return revoked;
+  }
+
+  async #tell(tx: Transaction, event: PersonEvent): Promise<void> {
+    await insertOutbox(tx, { topic: 'identity.person.v1', shard: event.shard, refs: [personEventWire(event)], headers: this.#events.headers() });
   }
 }
 

@@ -40,10 +40,12 @@ export interface ClientApiParts {
   readonly requestsMax?: number | undefined;
 }
 
-/** Controllers and providers of the client API and the pages. */
-export function clientApi(parts: ClientApiParts): { readonly controllers: Type[]; readonly providers: Provider[] } {
+/** Controllers and providers of the client API and the pages, and the authenticator among them, which is to be told of revoked tokens. */
+export function clientApi(parts: ClientApiParts): { readonly controllers: Type[]; readonly providers: Provider[]; readonly authenticator: Authenticator } {
   const { stores, commands, appender, calls, presenter, limiter, requestsMax } = parts;
+  const authenticator = new Authenticator({ calls, domain: presenter.site.domainId, limiter, requestsMax });
   return {
+    authenticator,
     controllers: [
       InstanceController,
       OpenApiController,
@@ -65,7 +67,7 @@ export function clientApi(parts: ClientApiParts): { readonly controllers: Type[]
       { provide: Presenter, useValue: presenter },
       { provide: Posts, useValue: new Posts({ ...stores, appender, commands: commands.entries, presenter }) },
       { provide: CALLS, useValue: calls },
-      { provide: Authenticator, useValue: new Authenticator({ calls, domain: presenter.site.domainId, limiter, requestsMax }) },
+      { provide: Authenticator, useValue: authenticator },
       { provide: APP_GUARD, useClass: AuthGuard },
       Lookups,
     ],
