@@ -13,6 +13,7 @@
  * stopping and sends what is left.
  */
 import { randomUUID } from 'node:crypto';
+import { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { diag, DiagLogLevel, logs, SeverityNumber } from '@opentelemetry/api';
@@ -67,6 +68,10 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
         ignoreIncomingRequestHook: (request) => request.url?.startsWith('/health/') ?? false,
         redactedQueryParams: redacted,
         redactedQueryParamsServer: redacted,
+        requestHook: (span, request) => {
+          // A one-time link is its own secret.
+          if (request instanceof IncomingMessage && request.url?.startsWith('/operator/') === true) span.setAttribute('url.path', '/operator/:link');
+        },
       }),
       new PgInstrumentation({ requireParentSpan: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),

@@ -14,6 +14,8 @@ export const appendLimits = {
   queueBytesMax: 64 << 20,
   /** From the call to the last attempt: past it `unavailable`. */
   patienceMs: 15_000,
+  /** After the database has refused a batch the process is unready for this long, or until the next commit. */
+  refusedForMs: 10_000,
   /** Between two attempts to reach a database that is away. */
   reconnectPauseMs: 250,
   /** After a lost race, turns are taken at that log for this long. */

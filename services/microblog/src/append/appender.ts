@@ -63,6 +63,7 @@ export class Appender {
   async unready(): Promise<string | undefined> {
     const lanes = [...this.#lanes.values()].flat();
     await Promise.all(lanes.map((lane) => (lane.clockAheadMs > appendLimits.clockAheadMsMax ? lane.compareClocks() : undefined)));
+    if (lanes.some(({ isRefused }) => isRefused)) return 'the database took no entries a moment ago';
     const aheadMs = this.#clockAheadMs;
     return aheadMs > appendLimits.clockAheadMsMax ? `the clock of this process is ${aheadMs} ms ahead of the database's` : undefined;
   }

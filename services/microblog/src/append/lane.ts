@@ -123,6 +123,7 @@ export class Lane {
   #connection: DedicatedConnection | undefined;
   #clockCheckedAt = Number.NEGATIVE_INFINITY;
   #clockAheadMs = 0;
+  #refusedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: LaneOptions) {
     this.#options = options;
@@ -131,6 +132,11 @@ export class Lane {
   /** Milliseconds by which our clock was ahead of the database's when it was compared last. */
   get clockAheadMs(): number {
     return this.#clockAheadMs;
+  }
+
+  /** Whether the database took nothing a moment ago. A while without a try counts as well again: somebody has to find out. */
+  get isRefused(): boolean {
+    return this.#options.now() - this.#refusedAt < appendLimits.refusedForMs;
   }
 
   /** Appends that wait for a commit. */
@@ -377,6 +383,7 @@ export class Lane {
       }
       told.push(() => waiting.resolve(appended));
     }
+    this.#refusedAt = Number.NEGATIVE_INFINITY;
     for (const relay of relays) this.#options.committed(relay);
     if (lost.length > 0) {
       this.#options.metrics.again(lost.length);
@@ -406,6 +413,7 @@ export class Lane {
   async #failed(rows: readonly Waiting[], error: unknown): Promise<void> {
     if (isConnectionLost(error)) return await this.#afterLostConnection(rows, error);
     if (isClash(error)) return await this.#afterClash(rows, error);
+    if (isDiskFull(error) || isTimeout(error)) this.#refusedAt = this.#options.now();
     const hopeless = isDiskFull(error) || isTimeout(error) || (error instanceof AppError && !(error instanceof DatabaseError));
     if (rows.length === 1 || hopeless) {
       for (const { request, reject } of rows) {
@@ -444,6 +452,7 @@ export class Lane {
   /** The commit may have happened: who is there is answered, the others are appended again. */
   async #afterLostConnection(rows: readonly Waiting[], cause: unknown): Promise<void> {
     this.#dropConnection();
+    this.#refusedAt = this.#options.now();
     const deadline = Math.max(...rows.map(({ since }) => since)) + appendLimits.patienceMs;
     let error = cause;
     while (this.#options.now() < deadline && !this.#stopping.signal.aborted) {
