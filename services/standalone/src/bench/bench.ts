@@ -7,6 +7,9 @@
  */
 import { AppError, notice, StartError } from '@dmb/runtime';
 import { benchAppend } from './append.ts';
+import { benchFanOut } from './fan-out.ts';
+import { benchHome, benchPost } from './http.ts';
+import { benchStart } from './start.ts';
 import { toJson, toTable, type Quantity } from './quantities.ts';
 
 /** Tells what is being done. */
@@ -14,6 +17,10 @@ export type Tell = (progress: string) => void;
 
 const benchmarks: Readonly<Record<string, (tell: Tell) => Promise<Quantity[]>>> = {
   append: benchAppend,
+  home: benchHome,
+  post: benchPost,
+  'fan-out': benchFanOut,
+  start: benchStart,
 };
 
 const usage = `Usage: npm run bench [-- NAME] [--json]     NAME: ${Object.keys(benchmarks).join(', ')}`;
