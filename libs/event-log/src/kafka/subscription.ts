@@ -40,6 +40,7 @@ import type { Identity, KafkaView } from './client.ts';
 import { Lane } from './lane.ts';
 import { Member, type Assignment } from './member.ts';
 import { fromMessage } from './messages.ts';
+import { committedOffsets, partitionBounds, tagOf } from './positions.ts';
 
 export interface KafkaSubscriptionOptions {
   readonly subscribe: SubscribeOptions;
@@ -513,31 +514,6 @@ export class KafkaSubscription implements Subscription {
   #pauseMs(failures: number, maxMs = this.#limits.retryDelayMsMax): number {
     return Math.round(Math.min(this.#limits.retryDelayMs * 2 ** failures, maxMs) * (0.5 + Math.random()));
   }
-}
-
-/** A committed offset with the ids that it was counted under. */
-export interface Committed {
-  readonly offset: bigint;
-  readonly tag: string;
-}
-
-/** What a group has committed, by "topic partition". */
-export async function committedOffsets(view: KafkaView, groupId: string, topics: readonly string[]): Promise<Map<string, Committed>> {
-  const answer = await view.admin.fetchOffsets({ groupId, topics: [...topics] });
-  return new Map(
-    answer.flatMap(({ topic, partitions }) => partitions.flatMap(({ partition, offset, metadata }) => (BigInt(offset) < 0n ? [] : [[`${topic} ${partition}`, { offset: BigInt(offset), tag: metadata ?? '' }] as const]))),
-  );
-}
-
-/** The first offset that a partition holds, and the one behind the last, by "topic partition". */
-export async function partitionBounds(view: KafkaView, topics: readonly string[]): Promise<Map<string, { readonly low: bigint; readonly high: bigint }>> {
-  const answers = await Promise.all(topics.map(async (topic) => ({ topic, partitions: await view.admin.fetchTopicOffsets(topic) })));
-  return new Map(answers.flatMap(({ topic, partitions }) => partitions.map(({ partition, low, high }) => [`${topic} ${partition}`, { low: BigInt(low), high: BigInt(high) }] as const)));
-}
-
-/** The metadata of an offset of this topic. */
-export function tagOf({ clusterId, topicIds }: Identity, topic: string): string {
-  return `${clusterId}/${topicIds.get(topic) ?? ''}`;
 }
 
 function placesOf(lanes: readonly Lane[]): { topic: string; partitions: number[] }[] {
