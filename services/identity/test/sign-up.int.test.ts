@@ -266,6 +266,7 @@ describe('pages of a person', () => {
     for (let count = 0; count < 32; count++) last = await attempt(`other${count}`);
     expect(last.statusCode).toBe(429);
     expect(last.body).toContain('Too many attempts');
+    expect(last.headers['retry-after']).toMatch(/^[1-9]\d*$/);
   });
 
   it('change the password only with the old one, and end everything else then', async () => {

@@ -136,12 +136,17 @@ export interface ErrorContext {
   readonly errorPage?: ErrorPage | undefined;
 }
 
+/** When the same request may be tried again, for every status that tells it: also that of a page that shows the error itself. */
+export function retryHeaders({ kind, retryAfterSeconds = kind === 'unavailable' ? 1 : undefined }: Pick<AppError, 'kind' | 'retryAfterSeconds'>): Headers {
+  return retryAfterSeconds === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfterSeconds))) };
+}
+
 /** An error as the caller of this path understands it, with all headers. Nothing private is in it. */
 export function errorAnswer(error: AppError, context: ErrorContext): Answer {
   const headers: Record<string, string> = {
     ...firstHeaders(context.path, context.https),
     'x-request-id': context.requestId,
-    ...(error.retryAfterSeconds === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterSeconds))) }),
+    ...retryHeaders(error),
   };
   const family = familyOf(context.path);
   const { status } = error;

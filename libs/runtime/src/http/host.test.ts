@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { silentLogger } from '../log.ts';
-import { publicCache } from './answers.ts';
+import { publicCache, retryHeaders } from './answers.ts';
 import { createServiceApp, type ServiceApp } from './host.ts';
 import { looseBoolean, looseList } from './parameters.ts';
 
@@ -183,6 +183,9 @@ describe('errors by the kind of caller', () => {
   it('gives details of a refused sign-up, Retry-After and the OAuth code', async () => {
     expect((await inject('POST', '/api/v1/accounts')).json()).toMatchObject({ details: { username: [{ error: 'ERR_TAKEN' }] } });
     expect((await inject('GET', '/api/v1/limited')).headers['retry-after']).toBe('12');
+    expect(retryHeaders(new AppError('unavailable'))).toEqual({ 'retry-after': '1' });
+    expect(retryHeaders(new AppError('unavailable', undefined, { retryAfterSeconds: 4.2 }))).toEqual({ 'retry-after': '5' });
+    expect(retryHeaders(new AppError('not-found'))).toEqual({});
     const token = await inject('POST', '/oauth/token', { headers: form, payload: 'oauth_info=1&oauth_info=2' });
     expect(token.statusCode).toBe(400);
     expect(token.json()).toEqual({ error: 'invalid_grant', error_description: 'The code was used already' });

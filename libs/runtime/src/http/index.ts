@@ -1,6 +1,6 @@
 export { addressBucket, addressReader, isLocalName, knownHosts } from './address.ts';
 export type { BucketBits } from './address.ts';
-export { assetCache, pagePolicy, plainErrorPage, publicCache, rateLimitHeaders } from './answers.ts';
+export { assetCache, pagePolicy, plainErrorPage, publicCache, rateLimitHeaders, retryHeaders } from './answers.ts';
 export type { ErrorPage, ErrorPageInput, RateLimitState } from './answers.ts';
 export { beginStream, clientAddress, createServiceApp, validationError } from './host.ts';
 export type { ServiceApp, ServiceAppOptions, UpgradeHandler } from './host.ts';

@@ -1,7 +1,7 @@
 /** Pages: sign up, log in, log out. */
 import { Controller, Get, Inject, Post, Req, Res } from '@nestjs/common';
 import { AppError } from '@dmb/runtime';
-import { addressBucket, clientAddress } from '@dmb/runtime/http';
+import { addressBucket, clientAddress, retryHeaders } from '@dmb/runtime/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Parameters, flagOf, textOf, toParameters } from '../domain/parameters.ts';
 import { secretKey } from '../domain/secrets.ts';
@@ -50,7 +50,7 @@ export class EnterPagesController {
       await this.browser.logIn(request, reply, person);
       this.browser.redirect(reply, next ?? '/settings');
     } catch (error) {
-      const { text, status } = shownError(error);
+      const { text, status } = shownError(error, reply);
       await this.showLogIn(reply, visit, { next, name, errors: [{ field: '', text }] }, status);
     }
   }
@@ -95,7 +95,7 @@ export class EnterPagesController {
       await this.browser.logIn(request, reply, person);
       this.browser.redirect(reply, person.state === 'pending' ? '/settings?done=waiting' : (next ?? '/settings?done=welcome'));
     } catch (error) {
-      const { text, status } = shownError(error);
+      const { text, status } = shownError(error, reply);
       const errors = error instanceof AppError && error.details !== undefined ? Object.entries(error.details).flatMap(([field, all]) => all.map(({ description }) => pageError({ field, description }))) : [{ field: '', text }];
       await again(errors, status);
     }
@@ -134,8 +134,9 @@ export class EnterPagesController {
   }
 }
 
-/** What a form shows of an error; what nobody foresaw goes on to the error page and the log. */
-function shownError(error: unknown): { readonly text: string; readonly status: number } {
-  if (error instanceof AppError && error.kind !== 'bug') return { text: error.message, status: error.status === 401 ? 422 : error.status };
-  throw error;
+/** What a form shows of an error, and in headers when to try again; what nobody foresaw goes on to the error page and the log. */
+function shownError(error: unknown, reply: FastifyReply): { readonly text: string; readonly status: number } {
+  if (!(error instanceof AppError) || error.kind === 'bug') throw error;
+  reply.headers(retryHeaders(error));
+  return { text: error.message, status: error.status === 401 ? 422 : error.status };
 }
