@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { routes, type Route } from '@dmb/events';
 import { World, type Somebody } from './rim.ts';
 
 let world: World;
@@ -43,7 +44,8 @@ describe('fields of tier 1', () => {
     const { json } = await alice.get('/api/v1/accounts/verify_credentials');
     for (const field of accountFields) expect(json, field).toHaveProperty(field);
     expect(json.source).toMatchObject({ privacy: 'public', sensitive: false, language: 'en', note: '', fields: [], follow_requests_count: 0 });
-    expect(json.role).toHaveProperty('name');
+    expect(json.source).not.toHaveProperty('role');
+    expect(json.role).toMatchObject({ id: '-99', name: 'owner', color: '', permissions: '0', highlighted: false });
   });
 
   test('Status', async () => {
@@ -254,6 +256,26 @@ describe('editing and deleting', () => {
     expect((await alice.get(`/api/v1/statuses/${post.id}/source`)).json).toEqual({ id: post.id, text: 'first @bob', spoiler_text: 'cw' });
     expect((await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { status: '' } })).status).toBe(422);
     expect((await bob.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { status: 'mine' } })).status).toBe(404);
+  });
+
+  // Clients send the whole post when somebody saves it as it was: that is no edit.
+  test('an edit that changes nothing is none', async () => {
+    const post = await alice.post('the same @bob #tag', { spoiler_text: 'cw', language: 'de' });
+    const same = { status: 'the same @bob #tag', spoiler_text: 'cw', language: 'de', sensitive: true };
+    const saved = await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: same });
+    expect(saved.status).toBe(200);
+    expect(saved.json).toEqual(post);
+    expect((await world.get(`/api/v1/statuses/${post.id}/history`)).json).toHaveLength(1);
+    const edited = await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { ...same, status: 'another @bob #tag' } });
+    expect(edited.json.edited_at).toMatch(dateForm);
+    expect((await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { ...same, status: 'another @bob #tag' } })).json).toEqual(edited.json);
+    expect((await alice.ask('PUT', `/api/v1/statuses/${post.id}`, { json: same })).json.content).toBe(post.content);
+    expect((await world.get(`/api/v1/statuses/${post.id}/history`)).json).toHaveLength(3);
+    // Who may not change a post is told so, also where nothing would change.
+    const group = await world.group('unchanged', alice);
+    const author = await world.contributor(group, bob, 'author');
+    const owners = await group.post('of the owner');
+    expect((await author.ask('PUT', `/api/v1/statuses/${owners.id}`, { json: { status: 'of the owner' } })).status).toBe(403);
   });
 
   test('what is deleted is gone on every path, and its text goes back', async () => {
@@ -514,4 +536,26 @@ test('the OpenAPI document tells the routes and their parameters', async () => {
   expect(status).toBe(200);
   expect(json.paths['/api/v1/statuses'].post.requestBody).toBeDefined();
   expect(json.paths['/api/v1/timelines/public'].get.parameters.map(({ name }: { name: string }) => name)).toContain('max_id');
+});
+
+// Generated from the handlers alone it would hold this service only, and no client could be made of it.
+test('the OpenAPI document holds every route for programs, whichever service answers it', async () => {
+  const { json } = await world.get('/api/openapi.json');
+  const told = Object.entries<Record<string, { summary?: string; parameters?: { name: string; in: string }[]; security?: unknown; responses?: object }>>(json.paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
+  );
+  const wanted = routes.filter(({ path }) => /^\/(?:api|\.well-known|nodeinfo)\//.test(path) || path === '/oauth/token' || path === '/oauth/revoke');
+  const nameOf = ({ method, path }: Route): string => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`;
+  expect(told.map(({ name }) => name).sort()).toEqual(wanted.map(nameOf).sort());
+  for (const route of wanted) {
+    const name = nameOf(route);
+    const operation = told.find((each) => each.name === name)?.operation;
+    expect(operation?.summary, name).toMatch(/./);
+    expect(operation?.responses, name).toBeDefined();
+    const inPath = (operation?.parameters ?? []).filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name);
+    expect(inPath, name).toEqual([...route.path.matchAll(/:(\w+)/g)].map(([, parameter]) => parameter));
+    const scopes = route.scope === undefined ? [] : [route.scope];
+    expect(operation?.security, name).toEqual(route.auth === 'none' ? [] : route.auth === 'optional' ? [{ oauth2: scopes }, {}] : [{ oauth2: scopes }]);
+    for (const scope of scopes) expect(json.components.securitySchemes.oauth2.flows.authorizationCode.scopes).toHaveProperty([scope]);
+  }
 });

@@ -5,7 +5,7 @@
  * the post and of its edits in the transaction of its entry, and with them who wrote it. Whether the post
  * is still there, and whether the actor may, is looked at again under the log.
  */
-import { ENTRY_KINDS, createEntry, newObjectId, type EditBody, type NewBody, type PersonId } from '@dmb/protocol';
+import { ENTRY_KINDS, createEntry, newObjectId, parseBody, type EditBody, type NewBody, type PersonId } from '@dmb/protocol';
 import type { Role } from '@dmb/events';
 import type { Transaction } from '@dmb/postgres';
 import { AppError } from '@dmb/runtime';
@@ -24,12 +24,19 @@ export class EntryCommands {
 
   /**
    * Appends a new version of a post of the actor's microblog. Authors their own posts, editors and owners all.
+   * Whoever may change it and changes nothing of what `post` says appends nothing: undefined then.
    * @throws AppError not-found when it is not there (any more), forbidden when the role does not allow it
    */
-  async edit(actor: Actor, post: EntryRow, body: Omit<NewBody<EditBody>, 'about'>): Promise<Appended> {
+  async edit(actor: Actor, post: EntryRow, body: Omit<NewBody<EditBody>, 'about'>): Promise<Appended | undefined> {
     const objectId = newObjectId(post.shard);
     const entry = createEntry('edit', objectId, this.#now(), { ...body, about: post.objectId });
-    return await this.#append(actor, post, { ...entry, kind: 'edit', person: actor.person }, ['post'], async () => Promise.resolve());
+    const isUnchanged = post.body !== null && saysTheSame(post.body, entry.body);
+    try {
+      return await this.#append(actor, post, { ...entry, kind: 'edit', person: actor.person }, ['post'], async () => (isUnchanged ? Promise.reject(new Unchanged()) : Promise.resolve()));
+    } catch (error) {
+      if (error instanceof Unchanged) return undefined;
+      throw error;
+    }
   }
 
   /** Deletes a post: its bodies are erased in the same transaction. Same rule and errors. */
@@ -62,6 +69,21 @@ export class EntryCommands {
       },
     });
   }
+}
+
+/** Ends the transaction of an edit that changes nothing, after everything was asked that an edit is asked. */
+class Unchanged extends Error {}
+
+/** Whether two bodies of a post or its edits are the same to everybody who reads them. */
+function saysTheSame(before: Uint8Array, after: Uint8Array): boolean {
+  const said = (bytes: Uint8Array): string | undefined => {
+    // An edit has every property of a post's text beside its own.
+    const parsed = parseBody('post', bytes);
+    if (parsed.result === 'malformed') return undefined;
+    const { content, summary, sensitive, language, tag } = parsed.body;
+    return JSON.stringify([content, summary, sensitive, language, tag?.map(({ type, name, href }) => [type, name, href])]);
+  };
+  return said(before) !== undefined && said(before) === said(after);
 }
 
 /** Who wrote a post that is still there. @throws AppError not-found */

@@ -58,8 +58,7 @@ export function toAccount(facts: MicroblogFacts, site: Site, sees: (facet: Facet
 /** The account as its own contributor sees it. */
 export function toCredentialAccount(account: Account, facts: MicroblogFacts, followRequests: bigint, role: Role): CredentialAccount {
   const { microblog } = facts;
-  const standing = { id: 0, name: role, color: '', position: 0, permissions: 0, highlighted: false, created_at: account.created_at, updated_at: account.created_at, collection_limit: 0 };
-  return {
+  const credentials: Omit<CredentialAccount, 'source' | 'role'> & { readonly source: Omit<CredentialAccount['source'], 'role'>; readonly role: CredentialRole } = {
     ...account,
     source: {
       attribution_domains: [],
@@ -73,11 +72,18 @@ export function toCredentialAccount(account: Account, facts: MicroblogFacts, fol
       discoverable: microblog.discoverable,
       indexable: microblog.discoverable,
       quote_policy: 'nobody',
-      role: standing,
     },
-    role: standing,
+    role: { id: noServerRole, name: role, color: '', position: 0, permissions: '0', highlighted: false, created_at: account.created_at, updated_at: account.created_at, collection_limit: 0 },
   };
+  // The library declares numbers where Mastodon answers texts, and a role in `source` where it has none.
+  return credentials as unknown as CredentialAccount;
 }
+
+/** A role as Mastodon sends it: ids and sets of bits are texts. */
+type CredentialRole = Omit<CredentialAccount['role'], 'id' | 'permissions'> & { readonly id: string; readonly permissions: string };
+
+/** What Mastodon has for everybody who runs nothing: our roles are in a microblog, and allow nothing over the server. */
+const noServerRole = '-99';
 
 /** The day on which it was made: the hour is nobody's business. */
 function midnight(date: Date): string {

@@ -13,7 +13,7 @@ export function handleShard(domainId: DomainId, handle: string): number {
   return shardOfKey(`handle ${domainId} ${handle}`);
 }
 
-const totalsTtlMs = 300_000;
+const totalsTtlMs = 15_000;
 
 const microblogColumns = `m.log_shard, m.microblog_id, m.domain_id, m.domain, m.handle, m.account_id, m.kind, m.personal_of, m.title, m.summary, m.fields, m.locked, m.discoverable,
   m.private_to, m.history, m.servers, m.default_visibility, m.default_sensitive, m.default_language, m.state, m.created`;
@@ -299,7 +299,7 @@ export class MicroblogStore {
     return counts;
   }
 
-  /** Active microblogs of a domain and their public posts; at most five minutes old. */
+  /** Active microblogs of a domain and their public posts; at most 15 s old. */
   async totals(domainId: DomainId): Promise<{ readonly microblogs: number; readonly posts: number }> {
     const known = this.#totals.get(domainId);
     if (known !== undefined) return known;
