@@ -50,6 +50,37 @@ describe('pages', () => {
     world.registration = 'open';
     expect(closed).not.toContain('href="/sign-up"');
     expect(closed).toContain('href="/log-in"');
+    expect(closed).toContain('Phanpy');
+    expect(closed).not.toContain('with https');
+  });
+
+  // Whoever is logged in sees the same page from the same cache.
+  test('the header of every page leads to one\'s account, and to the sign-up while there is one', async () => {
+    const post = await alice.post('in the header #header');
+    await world.drain();
+    for (const path of ['/', '/@alice', `/@alice/${post.id}`, '/tags/header']) {
+      const header = async (): Promise<string> => /<header[\s\S]*?<\/header>/.exec((await asPage(path)).text)?.[0] ?? '';
+      expect(await header(), path).toContain('<a href="/settings">Your account</a>');
+      expect(await header(), path).not.toContain('Log in');
+      expect(await header(), path).toContain('href="/sign-up"');
+      world.registration = 'closed';
+      const closed = await header();
+      world.registration = 'open';
+      expect(closed, path).not.toContain('href="/sign-up"');
+    }
+  });
+
+  // Phanpy and the like refuse, or cannot reach, a server that has no certificate.
+  test('without https the front page recommends what works without', async () => {
+    const local = await World.make({ domain: 'localhost:3000' });
+    try {
+      const { text } = await local.get('/', { accept: 'text/html' });
+      expect(text).toContain('href="https://toot.bezdomni.net"');
+      expect(text).not.toContain('href="https://phanpy.social"');
+      expect(text).toContain('need a server that has a domain with https');
+    } finally {
+      await local.close();
+    }
   });
 
   test('a profile has one address, pages with real links, and a feed', async () => {
@@ -94,8 +125,14 @@ describe('pages', () => {
   test('a permalink shows the thread, hides what a warning hides from previews, and leads to its one address', async () => {
     const root = await alice.post('the root', { spoiler_text: 'a warning' });
     const reply = await bob.post('the reply', { in_reply_to_id: root.id });
+    const below = await alice.post('below the reply', { in_reply_to_id: reply.id });
     await world.drain();
     const { text } = await asPage(`/@alice/${root.id}`);
+    // What answers the post of the page says nothing; what answers another answer says which.
+    expect(text.match(/In reply to @\w+/g)).toEqual(['In reply to @bob']);
+    expect(text).toContain(`<a href="#post-${reply.id}">In reply to @bob</a>`);
+    expect(text.slice(text.indexOf('below the reply'))).toContain('In reply to @bob');
+    expect((await asPage(`/@alice/${below.id}`)).text).not.toContain('In reply to @');
     expect(text).toContain('the reply');
     expect(text).toContain('<summary>a warning</summary>');
     expect(text.slice(0, text.indexOf('</head>'))).not.toContain('the root');

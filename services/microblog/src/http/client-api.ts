@@ -10,6 +10,7 @@ import type { Appender } from '../append/appender.ts';
 import { type EntryCommands } from '../commands/entries.ts';
 import { FollowCommands } from '../commands/follows.ts';
 import { MicroblogCommands } from '../commands/microblogs.ts';
+import { Pictures } from '../pages/pictures.ts';
 import { Posts } from '../posts/posts.ts';
 import { Presenter } from '../present/presenter.ts';
 import { EntryStore } from '../store/entries.ts';
@@ -66,6 +67,7 @@ export function clientApi(parts: ClientApiParts): { readonly controllers: Type[]
       { provide: MicroblogCommands, useValue: commands.microblogs },
       { provide: Presenter, useValue: presenter },
       { provide: Posts, useValue: new Posts({ ...stores, appender, commands: commands.entries, presenter }) },
+      { provide: Pictures, useValue: new Pictures(limiter) },
       { provide: CALLS, useValue: calls },
       { provide: Authenticator, useValue: authenticator },
       { provide: APP_GUARD, useClass: AuthGuard },

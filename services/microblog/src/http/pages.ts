@@ -1,15 +1,15 @@
 /** Public pages, feeds and their files: what somebody sees who is not logged in, and nothing more. */
-import { Controller, Get, Header, Headers, Inject, Param, Query, Res } from '@nestjs/common';
+import { Controller, Get, Header, Headers, Inject, Param, Query, Req, Res } from '@nestjs/common';
 import type { Asker, Status } from '@dmb/events';
 import { parseObjectId, type PostId } from '@dmb/protocol';
 import { AppError, stylesheet, stylesheetHash, type Calls } from '@dmb/runtime';
-import { assetCache, parseId, parsePaging, publicCache } from '@dmb/runtime/http';
-import type { FastifyReply } from 'fastify';
+import { addressBucket, assetCache, clientAddress, parseId, parsePaging, publicCache } from '@dmb/runtime/http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Microblog } from '../domain/model.ts';
 import { atomFeed } from '../pages/feed.ts';
-import { frontPage } from '../pages/front.ts';
+import { frontPage, type PageContext } from '../pages/front.ts';
 import { permalinkPage } from '../pages/permalink.ts';
-import { favicon, pictureOf } from '../pages/pictures.ts';
+import { favicon, Pictures } from '../pages/pictures.ts';
 import { profilePage } from '../pages/profile.ts';
 import { tagPage } from '../pages/tag.ts';
 import { Presenter } from '../present/presenter.ts';
@@ -37,6 +37,7 @@ export class PagesController {
   private readonly entries: EntryStore;
   private readonly microblogs: MicroblogStore;
   private readonly calls: Pick<Calls, 'call'>;
+  private readonly pictures: Pictures;
 
   constructor(
     @Inject(Presenter) presenter: Presenter,
@@ -44,7 +45,9 @@ export class PagesController {
     @Inject(EntryStore) entries: EntryStore,
     @Inject(MicroblogStore) microblogs: MicroblogStore,
     @Inject(CALLS) calls: Pick<Calls, 'call'>,
+    @Inject(Pictures) pictures: Pictures,
   ) {
+    this.pictures = pictures;
     this.presenter = presenter;
     this.lookups = lookups;
     this.entries = entries;
@@ -56,8 +59,8 @@ export class PagesController {
   @Header('content-type', htmlType)
   async front(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
     const { site } = this.presenter;
-    const [{ mode }, totals, latest] = await Promise.all([
-      this.calls.call('identity.registration', { domain: site.domainId }),
+    const [context, totals, latest] = await Promise.all([
+      this.context(),
       this.microblogs.totals(site.domainId),
       readPage(
         { maxId: undefined, sinceId: undefined, minId: undefined, limit: postsOnFront },
@@ -66,7 +69,7 @@ export class PagesController {
       ),
     ]);
     publicCache(reply, pageSeconds);
-    return frontPage({ site, registration: mode, microblogs: totals.microblogs, postsCount: totals.posts, latest: latest.items });
+    return frontPage({ ...context, microblogs: totals.microblogs, postsCount: totals.posts, latest: latest.items });
   }
 
   @Get('/:handle')
@@ -75,7 +78,7 @@ export class PagesController {
     const microblog = await this.named(handle);
     const url = this.urlOf(microblog);
     if (handle !== `@${microblog.handle}`) return redirect(reply, 301, url);
-    const [account, sight] = await Promise.all([this.presenter.account(this.nobody, microblog.id), this.presenter.look(this.nobody, { microblogs: [microblog.id] })]);
+    const [account, sight, context] = await Promise.all([this.presenter.account(this.nobody, microblog.id), this.presenter.look(this.nobody, { microblogs: [microblog.id] }), this.context()]);
     if (account === undefined) throw nothingHere();
     const history = sight.facet(microblog.id, 'history');
     const paging = parsePaging({ ...query, limit: postsOfPage });
@@ -83,7 +86,7 @@ export class PagesController {
     const isPaged = paging.maxId !== undefined || paging.minId !== undefined || paging.sinceId !== undefined;
     publicCache(reply, pageSeconds);
     return profilePage({
-      site: this.presenter.site,
+      ...context,
       account,
       statuses: page.items,
       shows: { counts: sight.facet(microblog.id, 'counts'), history, feed: sight.facet(microblog.id, 'feeds') },
@@ -109,7 +112,7 @@ export class PagesController {
     if (page.items.length === 0 && !isPaged) throw nothingHere();
     publicCache(reply, pageSeconds);
     return tagPage({
-      site,
+      ...(await this.context()),
       tag,
       url,
       statuses: page.items,
@@ -141,10 +144,10 @@ export class PagesController {
     if (status?.url == null) throw nothingHere();
     // The id alone finds the post: whatever handle stands before it, there is one address.
     if (status.url !== `${this.presenter.site.origin}/${handle}/${id}`) return redirect(reply, 301, status.url);
-    const [context, author] = await Promise.all([this.presenter.context(this.nobody, postId), this.named(handle)]);
+    const [thread, author, context] = await Promise.all([this.presenter.context(this.nobody, postId), this.named(handle), this.context()]);
     const hasFeed = await this.presenter.sees(this.nobody, author.id, 'feeds');
     publicCache(reply, pageSeconds);
-    return permalinkPage({ site: this.presenter.site, status, context: context ?? { ancestors: [], descendants: [] }, hasFeed });
+    return permalinkPage({ ...context, status, context: thread ?? { ancestors: [], descendants: [] }, hasFeed });
   }
 
   /** The name of an object for ever: leads people to its page, and tells programs what it is. */
@@ -160,14 +163,14 @@ export class PagesController {
   }
 
   @Get('/assets/:file')
-  asset(@Param('file') file: string, @Query('v') version: unknown, @Res({ passthrough: true }) reply: FastifyReply): string | Buffer {
+  async asset(@Param('file') file: string, @Query('v') version: unknown, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<string | Buffer> {
     if (file === 'dmb.css') {
       if (version === stylesheetHash) assetCache(reply);
       else publicCache(reply);
       reply.header('content-type', 'text/css; charset=utf-8');
       return stylesheet;
     }
-    const picture = pictureOf(file);
+    const picture = await this.pictures.of(file, addressBucket(clientAddress(request)));
     if (picture === undefined) throw nothingHere();
     assetCache(reply);
     // Programs in other people's browsers show these too.
@@ -187,6 +190,12 @@ export class PagesController {
   @Header('cache-control', 'public, max-age=3600')
   robots(): string {
     return 'User-agent: *\nDisallow: /api/\nDisallow: /oauth/\nDisallow: /log-in\nDisallow: /sign-up\nDisallow: /settings\nDisallow: /operator\n';
+  }
+
+  private async context(): Promise<PageContext> {
+    const { site } = this.presenter;
+    const { mode } = await this.calls.call('identity.registration', { domain: site.domainId });
+    return { site, registration: mode, now: Date.now() };
   }
 
   private get nobody(): Extract<Asker, { kind: 'anonymous' }> {

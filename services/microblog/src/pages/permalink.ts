@@ -1,19 +1,18 @@
 /** The page of one post, in its thread; pure. */
 import { html, renderPage } from '@dmb/runtime';
 import type { Context, Status } from '@dmb/events';
-import type { Site } from '../present/facts.ts';
-import { siteNav } from './front.ts';
+import { siteNav, type PageContext } from './front.ts';
 import { excerpt, post } from './views.ts';
 
-export interface PermalinkPage {
-  readonly site: Site;
+export interface PermalinkPage extends PageContext {
   readonly status: Status;
   readonly context: Context;
   readonly hasFeed: boolean;
 }
 
-export function permalinkPage({ site, status, context, hasFeed }: PermalinkPage): string {
+export function permalinkPage({ site, registration, now, status, context, hasFeed }: PermalinkPage): string {
   const { account } = status;
+  const byId = new Map(context.descendants.map((below) => [below.id, below]));
   const acct = `@${account.username}@${site.domain}`;
   const url = status.url ?? status.uri;
   const text = status.spoiler_text === '' ? status.content : '';
@@ -22,7 +21,7 @@ export function permalinkPage({ site, status, context, hasFeed }: PermalinkPage)
   return renderPage({
     title: `${account.display_name}: “${status.spoiler_text === '' ? excerpt(text, 60) : status.spoiler_text}”`,
     site: site.title,
-    nav: siteNav(),
+    nav: siteNav(registration),
     description: preview,
     hidden: status.visibility !== 'public' || account.noindex === true,
     head: html`<link rel="canonical" href="${url}">
@@ -39,8 +38,8 @@ ${status.edited_at === null ? '' : html`<meta property="article:modified_time" c
 `,
     main: html`<h1 class="visually-hidden">Post by ${account.display_name}</h1>
 <ol class="thread">
-${context.ancestors.map((above, index) => html`<li>${post(above, { inThread: index > 0 })}</li>\n`)}<li>${post(status, { focus: true, inThread: context.ancestors.length > 0 })}</li>
-${context.descendants.map((below) => html`<li>${post(below, { inThread: true })}</li>\n`)}</ol>
+${context.ancestors.map((above, index) => html`<li>${post(above, { now, inThread: index > 0 })}</li>\n`)}<li>${post(status, { now, focus: true, inThread: context.ancestors.length > 0 })}</li>
+${context.descendants.map((below) => html`<li>${post(below, { now, inThread: true, answered: below.in_reply_to_id === status.id ? undefined : byId.get(below.in_reply_to_id ?? '') })}</li>\n`)}</ol>
 <nav class="pager" aria-label="More"><a class="button secondary" href="${account.url}">All posts by ${account.display_name}</a></nav>`,
   });
 }

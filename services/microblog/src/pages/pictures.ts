@@ -3,8 +3,12 @@
  *
  * The name of a picture holds all that it is drawn from (a version of the drawing and a hash of the
  * handle), so its bytes never change under that name: it may be kept for ever, nothing is stored,
- * and asking for one tells nobody whether there is such a microblog.
+ * and asking for one tells nobody whether there is such a microblog. It also means that anybody can
+ * ask for as many as there are names: a drawing takes some milliseconds, so {@link Pictures} keeps
+ * the newest and lets each address have a bounded number of others drawn.
  */
+import { AppError } from '@dmb/runtime';
+import type { RateLimiter } from '@dmb/runtime/http';
 import { LRUCache } from 'lru-cache';
 import { hash } from 'node:crypto';
 import { encodePng, icoOf, type Colour } from './png.ts';
@@ -13,7 +17,10 @@ import { encodePng, icoOf, type Colour } from './png.ts';
 const drawing = 1;
 const avatarPixels = 192;
 const headerPixels = { width: 960, height: 320 } as const;
-const keptMax = 500;
+/** Bytes of the drawings that are kept, 5 to 30 KB each. */
+const keptBytesMax = 32 << 20;
+/** New drawings for one address: what a client shows on its first screens, several times over. */
+const drawings = { name: 'pictures', capacity: 200, periodMs: 60_000 } as const;
 
 /** Where the picture of a microblog is. */
 export function avatarPath(handle: string, domain: string): string {
@@ -27,17 +34,30 @@ export function headerPath(handle: string, domain: string): string {
 
 const seedOf = (handle: string, domain: string): string => hash('sha256', `picture\0${handle}@${domain}`, 'hex').slice(0, 16);
 
-const kept = new LRUCache<string, Buffer>({ max: keptMax });
+export class Pictures {
+  private readonly limiter: RateLimiter | undefined;
+  private readonly kept = new LRUCache<string, Buffer>({ maxSize: keptBytesMax, sizeCalculation: ({ length }) => length });
 
-/** The bytes of a picture by its file name; undefined for a name that is none of ours. */
-export function pictureOf(file: string): Buffer | undefined {
-  const [, what, version, seed] = /^(avatar|header)-(\d)-([0-9a-f]{16})\.png$/.exec(file) ?? [];
-  if (seed === undefined || version !== String(drawing)) return undefined;
-  const known = kept.get(file);
-  if (known !== undefined) return known;
-  const drawn = what === 'avatar' ? drawAvatar(Buffer.from(seed, 'hex')) : drawHeader(Buffer.from(seed, 'hex'));
-  kept.set(file, drawn);
-  return drawn;
+  /** Without a limiter everything is drawn. */
+  constructor(limiter?: RateLimiter) {
+    this.limiter = limiter;
+  }
+
+  /**
+   * The bytes of a picture by its file name; undefined for a name that is none of ours.
+   * @throws {AppError} `limited` where this address had too many drawn that were not there
+   */
+  async of(file: string, addressBucket: string): Promise<Buffer | undefined> {
+    const [, what, version, seed] = /^(avatar|header)-(\d)-([0-9a-f]{16})\.png$/.exec(file) ?? [];
+    if (seed === undefined || version !== String(drawing)) return undefined;
+    const known = this.kept.get(file);
+    if (known !== undefined) return known;
+    const answer = await this.limiter?.take(drawings, addressBucket);
+    if (answer?.allowed === false) throw new AppError('limited', undefined, { retryAfterSeconds: drawings.periodMs / drawings.capacity / 1_000 });
+    const drawn = what === 'avatar' ? drawAvatar(Buffer.from(seed, 'hex')) : drawHeader(Buffer.from(seed, 'hex'));
+    this.kept.set(file, drawn);
+    return drawn;
+  }
 }
 
 /** A mirrored pattern of round cells on a soft ground. */

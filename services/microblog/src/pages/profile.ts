@@ -1,12 +1,10 @@
 /** The page of a microblog; pure. */
 import { html, renderPage, trustedHtml, type Html } from '@dmb/runtime';
 import type { Account, Status } from '@dmb/events';
-import type { Site } from '../present/facts.ts';
-import { siteNav } from './front.ts';
+import { siteNav, type PageContext } from './front.ts';
 import { avatar, count, day, excerpt, pager, posts } from './views.ts';
 
-export interface ProfilePage {
-  readonly site: Site;
+export interface ProfilePage extends PageContext {
   readonly account: Account;
   readonly statuses: readonly Status[];
   /** What an anonymous reader may see besides. */
@@ -17,14 +15,14 @@ export interface ProfilePage {
   readonly isPaged: boolean;
 }
 
-export function profilePage({ site, account, statuses, shows, newer, older, isPaged }: ProfilePage): string {
+export function profilePage({ site, registration, now, account, statuses, shows, newer, older, isPaged }: ProfilePage): string {
   const acct = `@${account.username}@${site.domain}`;
   const about = excerpt(account.note, 200);
   const description = about === '' ? `Posts by ${account.display_name} (${acct})` : about;
   return renderPage({
     title: `${account.display_name} (${acct})`,
     site: site.title,
-    nav: siteNav(),
+    nav: siteNav(registration),
     description,
     hidden: account.noindex === true || isPaged,
     head: html`<link rel="canonical" href="${account.url}">
@@ -50,7 +48,7 @@ ${fieldsOf(account)}
 </section>
 <section class="stack" aria-labelledby="posts">
 <h2 id="posts">Posts</h2>
-${shows.history ? posts(statuses, isPaged ? 'There are no more posts here.' : 'No public posts yet.') : html`<p class="empty">This microblog does not show its posts to everybody.</p>`}
+${shows.history ? posts(statuses, now, isPaged ? 'There are no more posts here.' : 'No public posts yet.') : html`<p class="empty">This microblog does not show its posts to everybody.</p>`}
 ${pager(newer, older)}
 </section>`,
   });

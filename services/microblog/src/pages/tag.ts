@@ -1,12 +1,10 @@
 /** The page of a hashtag: public posts of this server that have it; pure. */
 import { html, renderPage } from '@dmb/runtime';
 import type { Status } from '@dmb/events';
-import type { Site } from '../present/facts.ts';
-import { siteNav } from './front.ts';
+import { siteNav, type PageContext } from './front.ts';
 import { pager, posts } from './views.ts';
 
-export interface TagPage {
-  readonly site: Site;
+export interface TagPage extends PageContext {
   /** Folded, without #. */
   readonly tag: string;
   readonly url: string;
@@ -17,12 +15,12 @@ export interface TagPage {
   readonly isPaged: boolean;
 }
 
-export function tagPage({ site, tag, url, statuses, newer, older, isPaged }: TagPage): string {
+export function tagPage({ site, registration, now, tag, url, statuses, newer, older, isPaged }: TagPage): string {
   const description = `Public posts with #${tag} on ${site.domain}.`;
   return renderPage({
     title: `#${tag}`,
     site: site.title,
-    nav: siteNav(),
+    nav: siteNav(registration),
     description,
     hidden: isPaged,
     head: html`<link rel="canonical" href="${url}">
@@ -35,7 +33,7 @@ export function tagPage({ site, tag, url, statuses, newer, older, isPaged }: Tag
     main: html`<section class="stack" aria-labelledby="tag">
 <h1 id="tag">#${tag}</h1>
 <p class="hint">${description}</p>
-${posts(statuses, 'There are no more posts here.')}
+${posts(statuses, now, 'There are no more posts here.')}
 ${pager(newer, older)}
 </section>`,
   });

@@ -4,6 +4,7 @@ import type { Account, Status } from '@dmb/events';
 
 const timeFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
 const dateFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' });
+const timeOfDayFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'short', timeZone: 'UTC' });
 const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
 const numberFormat = new Intl.NumberFormat('en-GB');
 
@@ -16,10 +17,14 @@ export function count(value: number, one: string, many: string = `${one}s`): Htm
 }
 
 export interface PostOptions {
+  /** When the page is made; Unix milliseconds. */
+  readonly now: number;
   /** The post that the page is about. */
   readonly focus?: boolean;
-  /** It stands under what it answers. */
+  /** It stands in a thread with what it answers: right below it, or below another answer to it and then with a link to it. */
   readonly inThread?: boolean;
+  /** What it answers, where that stands on the page and not right above. */
+  readonly answered?: Pick<Status, 'id' | 'account'> | undefined;
 }
 
 /** The picture of an account; it says nothing that its name beside it does not say. */
@@ -29,38 +34,49 @@ export function avatar(account: Pick<Account, 'avatar'>, large = false): Html {
 }
 
 /** One post. A content warning hides the text until it is opened, without any script. */
-export function post(status: Status, { focus = false, inThread = false }: PostOptions = {}): Html {
+export function post(status: Status, options: PostOptions): Html {
+  const { focus = false, now } = options;
   const { account } = status;
   const text = html`<div class="post-body"${status.language == null ? '' : html` lang="${status.language}"`}>${trustedHtml(status.content)}</div>`;
   const url = status.url ?? status.uri;
   return html`<article class="post${focus ? ' focus' : ''}" id="post-${status.id}" aria-label="Post by ${account.display_name}">
 <header class="post-head">${avatar(account)}<div class="post-who"><a class="post-name" href="${account.url}">${account.display_name}</a><span class="post-acct">@${account.acct}</span></div>
-<a class="post-time" href="${url}">${when(status.created_at, focus)}</a></header>
+<a class="post-time" href="${url}">${when(status.created_at, focus ? 'exactly' : now)}</a></header>
 ${status.spoiler_text === '' ? text : html`<details><summary>${status.spoiler_text}</summary>${text}</details>`}
-${footOf(status, inThread)}
+${footOf(status, options)}
 </article>`;
 }
 
-/** The day; on the page of a post, and for who points at it, the minute too. Times are UTC. */
-function when(iso: string, exactly: boolean): Html {
-  const exact = `${timeFormat.format(new Date(iso))} UTC`;
-  return html`<time datetime="${iso}" title="${exact}">${exactly ? exact : dateFormat.format(new Date(iso))}</time>`;
+const dayMs = 86_400_000;
+
+/** The day, and seen from `now` the time of the last 24 hours; on the page of a post, and for who points at it, both. Times are UTC and say so. */
+function when(iso: string, from: number | 'exactly'): Html {
+  const time = new Date(iso);
+  const exact = `${timeFormat.format(time)} UTC`;
+  return html`<time datetime="${iso}" title="${exact}">${from === 'exactly' ? exact : shortTime(time, exact, from)}</time>`;
 }
 
-function footOf(status: Status, inThread: boolean): Html | string {
+function shortTime(time: Date, exact: string, now: number): string {
+  if (now - time.getTime() >= dayMs) return dateFormat.format(time);
+  // What was posted before midnight names its day.
+  return dateFormat.format(time) === dateFormat.format(now) ? `${timeOfDayFormat.format(time)} UTC` : exact;
+}
+
+function footOf(status: Status, { inThread = false, answered, now }: PostOptions): Html | string {
   const parts = [
     // The id alone leads there, whoever wrote it.
     ...(status.in_reply_to_id == null || inThread ? [] : [html`<a href="${status.account.url}/${status.in_reply_to_id}">In reply to an earlier post</a>`]),
+    ...(answered === undefined ? [] : [html`<a href="#post-${answered.id}">In reply to @${answered.account.acct}</a>`]),
     ...(status.replies_count === 0 ? [] : [html`<a href="${status.url ?? status.uri}">${count(status.replies_count, 'reply', 'replies')}</a>`]),
-    ...(status.edited_at === null ? [] : [html`<span>Edited ${when(status.edited_at, false)}</span>`]),
+    ...(status.edited_at === null ? [] : [html`<span>Edited ${when(status.edited_at, now)}</span>`]),
   ];
   return parts.length === 0 ? '' : html`<footer class="post-foot">${parts}</footer>`;
 }
 
 /** Posts as a list; a sentence where there are none. */
-export function posts(statuses: readonly Status[], empty: string): Html {
+export function posts(statuses: readonly Status[], now: number, empty: string): Html {
   if (statuses.length === 0) return html`<p class="empty">${empty}</p>`;
-  return html`<ol class="posts">${statuses.map((status) => html`<li>${post(status)}</li>\n`)}</ol>`;
+  return html`<ol class="posts">${statuses.map((status) => html`<li>${post(status, { now })}</li>\n`)}</ol>`;
 }
 
 /** Links to the pages beside this one. */
