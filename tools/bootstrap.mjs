@@ -24,8 +24,11 @@ const binFolder = join(root, 'node_modules', '.bin');
 const node = join(root, 'node_modules', 'node', 'bin', 'node');
 const stamp = join(root, 'node_modules', '.dmb-lock-sha256');
 
-/** Flags of the running server. A `--import` for telemetry belongs here. */
-const serverFlags = ['--enable-source-maps', '--import', './libs/runtime/dist/preload.js'];
+/**
+ * Flags of the running server: telemetry is preloaded, and V8 may keep 16 MiB for a half of the young generation where
+ * it would take 32. After 9,000 pages of 20 posts that is 226 MB of resident memory for 364, at the same cost in CPU.
+ */
+const serverFlags = ['--enable-source-maps', '--max-semi-space-size=16', '--import', './libs/runtime/dist/preload.js'];
 const serverProject = 'services/standalone/tsconfig.src.json';
 const serverMain = 'services/standalone/dist/main.js';
 

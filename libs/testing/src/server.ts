@@ -25,7 +25,7 @@ const nodeBinary = join(root, 'node_modules/node/bin/node');
 const program = join(root, 'services/standalone/dist/main.js');
 const faultPreload = join(root, 'libs/testing/dist/fault-preload.js');
 /** As tools/bootstrap.mjs passes them. */
-const nodeFlags = ['--enable-source-maps', '--import', pathToFileURL(join(root, 'libs/runtime/dist/preload.js')).href];
+const nodeFlags = ['--enable-source-maps', '--max-semi-space-size=16', '--import', pathToFileURL(join(root, 'libs/runtime/dist/preload.js')).href];
 
 const waits = { readyMs: 60_000, exitMs: 45_000, pollMs: 25 } as const;
 const folderPrefix = 'dmb-server-';
