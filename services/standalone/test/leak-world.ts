@@ -456,7 +456,7 @@ export async function populate(world: World, listen: () => Promise<void>): Promi
   await world.settle();
 
   await world.look('anonymous', { kind: 'anonymous' });
-  await world.look('app', { kind: 'app' });
+  await world.look('app', { kind: 'app', skipsFacets: true });
   for (const name of ['fay', 'una']) await world.look(name);
   for (const name of ['oda', 'lola', 'fanny', 'petra', 'exa', 'remo', 'rejan', 'mina', 'late', 'gruppe', 'edi']) await world.look(name, { skipsFacets: true });
   for (const person of ['edi', 'autor', 'colin']) await world.look(`${person} as gruppe`, { person, microblog: 'gruppe', skipsFacets: true });
@@ -484,9 +484,10 @@ export async function populate(world: World, listen: () => Promise<void>): Promi
     for (const visibility of ['public', 'unlisted', 'private', 'direct'] as const) {
       await world.post(microblog, visibility);
       await world.post(microblog, visibility, { mentions: ['mina'] });
+      if (visibility === 'unlisted') continue;
       await world.edit(await world.post(microblog, visibility));
       await world.delete(await world.post(microblog, visibility));
-      await world.withhold(await world.post(microblog, visibility));
+      if (visibility !== 'direct') await world.withhold(await world.post(microblog, visibility));
     }
     await world.delete(await editedPost(world, microblog));
     // Threads: each audience below each that is as wide.
