@@ -1,6 +1,7 @@
 /** The Kafka adapter for tests: a prefix of its own on shared brokers, small bounds, and wires that can be cut. */
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { kafkaAdmin, KafkaEventLog, type EventLog, type KafkaConnection, type KafkaEventLogOptions } from '@dmb/event-log';
 import type { AdapterHarness } from './outbox-harness.ts';
 
@@ -107,8 +108,11 @@ export class KafkaPlace {
   /** Events and positions are gone. */
   async wipe(): Promise<void> {
     await this.withAdmin(async (admin) => {
-      const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(this.prefix));
+      const ours = async (): Promise<string[]> => (await admin.listTopics()).filter((topic) => topic.startsWith(this.prefix));
+      const topics = await ours();
       if (topics.length > 0) await admin.deleteTopics({ topics });
+      // The controller has answered; until the broker has heard of it, it takes events for the topics that are gone.
+      while ((await ours()).length > 0) await sleep(5);
     });
   }
 }

@@ -54,9 +54,7 @@ export class Publisher {
     });
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ messages, bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0), resolve, reject });
-      this.#sending ??= this.#send().finally(() => {
-        this.#sending = undefined;
-      });
+      this.#sending ??= this.#send();
     });
   }
 
@@ -77,6 +75,8 @@ export class Publisher {
         for (const { reject } of batch) reject(error);
       }
     }
+    // In the same step as the last look: who comes next sends again.
+    this.#sending = undefined;
   }
 
   #take(): Waiting[] {

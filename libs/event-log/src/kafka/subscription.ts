@@ -466,30 +466,38 @@ export class KafkaSubscription implements Subscription {
 
   /** Commits what there is to commit, one request at a time. Never rejects: what failed is tried at the next occasion. */
   async #commit(): Promise<void> {
-    this.#committing ??= this.#commitAll().finally(() => {
-      this.#committing = undefined;
-    });
+    this.#committing ??= Promise.resolve().then(() => this.#commitAll());
     await this.#committing;
   }
 
   async #commitAll(): Promise<void> {
-    for (;;) {
-      // Of a partition that is somebody else's we say nothing.
-      const lanes = [...this.#uncommitted].filter((lane) => lane.isOpen);
-      this.#uncommitted.clear();
-      const { consumer } = this.#member ?? {};
-      if (lanes.length === 0 || consumer === undefined) return;
-      const assignment = this.#assignment;
-      try {
-        await consumer.commitOffsets(lanes.map(({ topic, partition, position, tag }) => ({ topic, partition, offset: String(position), metadata: tag })));
-      } catch (error) {
-        this.#logger.debug('positions could not be committed', { group: this.name, error });
-        if (assignment !== this.#assignment) return;
-        for (const lane of lanes) this.#uncommitted.add(lane);
-        if (this.#stopping.signal.aborted || this.#isJoining) return;
-        await sleep(this.#pauseMs(0), undefined, { ref: false });
-      }
+    try {
+      while (await this.#commitOnce());
+    } finally {
+      // In the same step as the last look: who comes next is not forgotten.
+      this.#committing = undefined;
     }
+  }
+
+  /** Whether there may be more to commit. */
+  async #commitOnce(): Promise<boolean> {
+    // Of a partition that is somebody else's we say nothing.
+    const lanes = [...this.#uncommitted].filter((lane) => lane.isOpen);
+    this.#uncommitted.clear();
+    const { consumer } = this.#member ?? {};
+    if (lanes.length === 0 || consumer === undefined) return false;
+    const assignment = this.#assignment;
+    try {
+      await consumer.commitOffsets(lanes.map(({ topic, partition, position, tag }) => ({ topic, partition, offset: String(position), metadata: tag })));
+    } catch (error) {
+      this.#logger.debug('positions could not be committed', { group: this.name, error });
+      // Who gets the partitions next begins at what is committed; if it is us, our positions say what is missing there.
+      if (assignment !== this.#assignment) return true;
+      for (const lane of lanes) this.#uncommitted.add(lane);
+      if (this.#stopping.signal.aborted || this.#isJoining) return false;
+      await sleep(this.#pauseMs(0), undefined, { ref: false });
+    }
+    return true;
   }
 
   async #ends(identity: Identity): Promise<Map<string, bigint>> {
