@@ -13,6 +13,8 @@ const integration = {
   // Projects with different maxWorkers cannot run at the same time: after the unit tests.
   sequence: { groupOrder: 1 },
   testTimeout: 120_000,
+  // A busy machine makes clients and processes wait; what fails twice fails. The report tells what was tried again.
+  retry: process.env['CI'] === 'true' ? 1 : 0,
   hookTimeout: 120_000,
 };
 
