@@ -17,9 +17,15 @@ export interface Statement {
   readonly text: string;
 }
 
-/** A {@link Statement}, named by its text. */
+const statements = new Map<string, Statement>();
+
+/** A {@link Statement}, named by its text. Cheap when asked again, so that it may stand where it is used. */
 export function statement(text: string): Statement {
-  return { name: `dmb_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`, text };
+  const known = statements.get(text);
+  if (known !== undefined) return known;
+  const made = { name: `dmb_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`, text };
+  statements.set(text, made);
+  return made;
 }
 
 /** Something that runs SQL. int8 comes as bigint, int2 and int4 as number, bytea as Buffer, timestamptz as Date, jsonb as its value, uuid as string. */

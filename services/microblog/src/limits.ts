@@ -63,6 +63,8 @@ export const readLimits = {
   snapshotFirstRows: 8,
   entriesMax: 1_000,
   headsMax: 5_000,
+  /** Entries whose time is kept once their envelope was read. */
+  timesKeptMax: 50_000,
   /** Logs of one page of statuses or ids of one hydration. */
   idsMax: 2_000,
   repliesMax: 200,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LogEvent } from '@dmb/event-log';
 import { entryRefSchema, type EntryRef } from '@dmb/events';
-import type { Database, Databases, Transaction } from '@dmb/postgres';
+import type { Database, Databases, Statement, Transaction } from '@dmb/postgres';
 import { domainIdOf } from '@dmb/protocol';
 import { silentLogger } from '@dmb/runtime';
 import { PersonCommands } from '../src/commands/persons.ts';
@@ -87,8 +87,8 @@ function failing(fails: (what: 'transaction' | 'query', sql: string) => boolean)
             };
           }
           if (property === 'execute' || property === 'query') {
-            return async (sql: string, params?: readonly unknown[]) => {
-              check('query', sql);
+            return async (sql: string | Statement, params?: readonly unknown[]) => {
+              check('query', typeof sql === 'string' ? sql : sql.text);
               return await target[property](sql, params);
             };
           }

@@ -7,7 +7,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Audience, LogRef } from '@dmb/events';
 import type { LogId, MicroblogId, PostId } from '@dmb/protocol';
-import type { Queryable } from '@dmb/postgres';
+import { statement, type Queryable } from '@dmb/postgres';
 import { appendLimits } from '../limits.ts';
 
 /** The newest entry of a log (or the fork of an empty epoch), and what never changes about the log. */
@@ -22,14 +22,14 @@ export interface Head {
 /** Why a log takes no entries. */
 export type Refusal = 'unknown' | 'closed' | 'old-epoch';
 
-const sql = `
+const sql = statement(`
 SELECT t.ord::int4 AS ord, l.audience, l.microblog_id, l.state, l.epoch_no, coalesce(h.number, e.fork) AS number, coalesce(h.id, p.id) AS id
 FROM unnest($1::int2[], $2::uuid[], $3::int4[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, ord)
 JOIN log l USING (log_shard, log_id)
 JOIN epoch e ON (e.log_shard, e.log_id, e.epoch_no) = (t.log_shard, t.log_id, t.epoch_no)
 LEFT JOIN LATERAL (SELECT number, id FROM entry n WHERE (n.log_shard, n.log_id, n.epoch_no) = (t.log_shard, t.log_id, t.epoch_no) ORDER BY number DESC LIMIT 1) h ON true
 LEFT JOIN LATERAL (SELECT id FROM entry n WHERE n.log_shard = t.log_shard AND n.log_id = t.log_id AND n.epoch_no < t.epoch_no AND n.id IS NOT NULL
-                   ORDER BY epoch_no DESC, number DESC LIMIT 1) p ON h.number IS NULL`;
+                   ORDER BY epoch_no DESC, number DESC LIMIT 1) p ON h.number IS NULL`);
 
 interface HeadRow {
   readonly ord: number;

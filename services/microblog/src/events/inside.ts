@@ -4,7 +4,7 @@
  * meanwhile undoes them all.
  */
 import { ENTRY_KINDS, firstHeadHash, nextHeadHash, parseBody, type MicroblogId, type PostId } from '@dmb/protocol';
-import type { Transaction } from '@dmb/postgres';
+import { statement, type Transaction } from '@dmb/postgres';
 import { createdAt } from '../store/entries.ts';
 import { foldHashtag } from '../text/segments.ts';
 import type { Stretch, StoredEntry } from './stretch.ts';
@@ -29,12 +29,12 @@ async function moveCursors(tx: Transaction, stretches: readonly Stretch[]): Prom
   const sorted = stretches.toSorted((a, b) => (a.log < b.log ? -1 : 1));
   const keys = [sorted.map(({ shard }) => shard), sorted.map(({ log }) => log), sorted.map(({ epochNo }) => epochNo), sorted.map(({ cursor }) => cursor)];
   await tx.execute(
-    `INSERT INTO cursor (log_shard, log_id, epoch_no, number) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[]) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`,
+    statement(`INSERT INTO cursor (log_shard, log_id, epoch_no, number) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[]) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`),
     keys,
   );
   const moved = await tx.execute(
-    `UPDATE cursor c SET number = t.next FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[], $5::int8[]) AS t(log_shard, log_id, epoch_no, expected, next)
-     WHERE (c.log_shard, c.log_id, c.epoch_no, c.number) = (t.log_shard, t.log_id, t.epoch_no, t.expected)`,
+    statement(`UPDATE cursor c SET number = t.next FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[], $5::int8[]) AS t(log_shard, log_id, epoch_no, expected, next)
+     WHERE (c.log_shard, c.log_id, c.epoch_no, c.number) = (t.log_shard, t.log_id, t.epoch_no, t.expected)`),
     [...keys, sorted.map(({ cursor, entries }) => cursor + BigInt(entries.length))],
   );
   if (moved !== stretches.length) throw new CursorMoved();
@@ -45,7 +45,7 @@ async function insertHashes(tx: Transaction, stretches: readonly Stretch[]): Pro
   const rows = stretches.filter(({ audience }) => audience !== 'own' && audience !== 'direct').flatMap((stretch) => hashesOf(stretch).map((row) => ({ stretch, ...row })));
   if (rows.length === 0) return;
   await tx.execute(
-    `INSERT INTO log_hash (log_shard, log_id, epoch_no, number, hash) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[], $5::bytea[]) ON CONFLICT DO NOTHING`,
+    statement(`INSERT INTO log_hash (log_shard, log_id, epoch_no, number, hash) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[], $5::bytea[]) ON CONFLICT DO NOTHING`),
     [rows.map(({ stretch }) => stretch.shard), rows.map(({ stretch }) => stretch.log), rows.map(({ stretch }) => stretch.epochNo), rows.map(({ number }) => number), rows.map(({ hash }) => hash)],
   );
 }
@@ -81,8 +81,8 @@ async function count(tx: Transaction, stretches: readonly Stretch[], named: Name
   const rows = [...counts].filter(([, { posts, last }]) => posts !== 0 || last !== null).sort(([a], [b]) => (a < b ? -1 : 1));
   if (rows.length === 0) return;
   await tx.execute(
-    `INSERT INTO statistics AS s (log_shard, microblog_id, posts, last_post_at) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int8[], $4::timestamptz[])
-     ON CONFLICT (log_shard, microblog_id) DO UPDATE SET posts = s.posts + excluded.posts, last_post_at = greatest(s.last_post_at, excluded.last_post_at)`,
+    statement(`INSERT INTO statistics AS s (log_shard, microblog_id, posts, last_post_at) SELECT * FROM unnest($1::int2[], $2::uuid[], $3::int8[], $4::timestamptz[])
+     ON CONFLICT (log_shard, microblog_id) DO UPDATE SET posts = s.posts + excluded.posts, last_post_at = greatest(s.last_post_at, excluded.last_post_at)`),
     [rows.map(([, { shard }]) => shard), rows.map(([microblog]) => microblog), rows.map(([, { posts }]) => posts), rows.map(([, { last }]) => last)],
   );
 }
@@ -100,14 +100,14 @@ async function tag(tx: Transaction, stretches: readonly Stretch[], named: Named)
   }
   const changed = [...tagged].filter(([, { isNew }]) => !isNew);
   if (changed.length > 0) {
-    await tx.execute('DELETE FROM tagging g USING unnest($1::int2[], $2::int8[]) AS t(log_shard, id) WHERE (g.log_shard, g.id) = (t.log_shard, t.id)', [
+    await tx.execute(statement('DELETE FROM tagging g USING unnest($1::int2[], $2::int8[]) AS t(log_shard, id) WHERE (g.log_shard, g.id) = (t.log_shard, t.id)'), [
       changed.map(([, { shard }]) => shard),
       changed.map(([id]) => id),
     ]);
   }
   const rows = [...tagged].flatMap(([id, { shard, tags }]) => tags.map((name) => ({ shard, id, name })));
   if (rows.length === 0) return;
-  await tx.execute('INSERT INTO tagging (log_shard, id, tag) SELECT * FROM unnest($1::int2[], $2::int8[], $3::text[]) ON CONFLICT DO NOTHING', [
+  await tx.execute(statement('INSERT INTO tagging (log_shard, id, tag) SELECT * FROM unnest($1::int2[], $2::int8[], $3::text[]) ON CONFLICT DO NOTHING'), [
     rows.map(({ shard }) => shard),
     rows.map(({ id }) => id),
     rows.map(({ name }) => name),

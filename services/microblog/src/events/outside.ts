@@ -25,7 +25,7 @@ import {
   type PostId,
 } from '@dmb/protocol';
 import type { LogRef } from '@dmb/events';
-import type { Databases, Queryable } from '@dmb/postgres';
+import { statement, type Databases, type Queryable } from '@dmb/postgres';
 import { AppError } from '@dmb/runtime';
 import type { Appender } from '../append/appender.ts';
 import { happening, refOf } from '../domain/happenings.ts';
@@ -57,8 +57,8 @@ export class Named {
     const asked = stretches.flatMap((stretch) => stretch.entries.flatMap(({ about }) => (about === null ? [] : [{ stretch, about }])));
     if (asked.length === 0) return new Named(new Map());
     const rows = await database.query<{ ord: number; number: bigint; id: PostId; kind: number; object_id: ObjectId; reply_to: PostId | null; is_erased: boolean }>(
-      `SELECT t.ord::int4 AS ord, e.number, e.id, e.kind, e.object_id, e.reply_to, e.body IS NULL AS is_erased
-       FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, number, ord) JOIN entry e USING (log_shard, log_id, epoch_no, number)`,
+      statement(`SELECT t.ord::int4 AS ord, e.number, e.id, e.kind, e.object_id, e.reply_to, e.body IS NULL AS is_erased
+       FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, number, ord) JOIN entry e USING (log_shard, log_id, epoch_no, number)`),
       [asked.map(({ stretch }) => stretch.shard), asked.map(({ stretch }) => stretch.log), asked.map(({ stretch }) => stretch.epochNo), asked.map(({ about }) => about)],
     );
     return new Named(
@@ -163,13 +163,13 @@ export class OutsideEffects {
     }
     for (const [database, group] of this.#databases.group(added, ({ parent }) => postIdShard(parent))) {
       await database.execute(
-        'INSERT INTO reply (log_shard, parent_id, child_id, is_public) SELECT * FROM unnest($1::int2[], $2::int8[], $3::int8[], $4::bool[]) ON CONFLICT DO NOTHING',
+        statement('INSERT INTO reply (log_shard, parent_id, child_id, is_public) SELECT * FROM unnest($1::int2[], $2::int8[], $3::int8[], $4::bool[]) ON CONFLICT DO NOTHING'),
         [group.map(({ parent }) => postIdShard(parent)), group.map(({ parent }) => parent), group.map(({ child }) => child), group.map(({ isPublic }) => isPublic)],
       );
     }
     for (const [database, group] of this.#databases.group(removed, ({ parent }) => postIdShard(parent))) {
       await database.execute(
-        `DELETE FROM reply r USING unnest($1::int2[], $2::int8[], $3::int8[]) AS t(log_shard, parent_id, child_id) WHERE (r.log_shard, r.parent_id, r.child_id) = (t.log_shard, t.parent_id, t.child_id)`,
+        statement(`DELETE FROM reply r USING unnest($1::int2[], $2::int8[], $3::int8[]) AS t(log_shard, parent_id, child_id) WHERE (r.log_shard, r.parent_id, r.child_id) = (t.log_shard, t.parent_id, t.child_id)`),
         [group.map(({ parent }) => postIdShard(parent)), group.map(({ parent }) => parent), group.map(({ child }) => child)],
       );
     }

@@ -1,7 +1,7 @@
 /** A stretch of one log: what our consumer reads, applies and moves its cursor over, in one piece. */
 import type { Audience, LogRef } from '@dmb/events';
 import type { EpochId, LogId, MicroblogId, ObjectId, PersonId, PostId } from '@dmb/protocol';
-import type { Queryable } from '@dmb/postgres';
+import { statement, type Queryable } from '@dmb/postgres';
 
 /** An entry as it is stored. */
 export interface StoredEntry {
@@ -70,21 +70,21 @@ interface EntryTableRow {
 export async function readStretches(database: Queryable, wants: readonly Wanted[], each: number): Promise<Stretch[]> {
   const keys = [wants.map(({ shard }) => shard), wants.map(({ log }) => log), wants.map(({ epochNo }) => epochNo)];
   const places = await database.query<PlaceRow>(
-    `SELECT t.ord::int4 AS ord, l.audience, l.microblog_id, l.origin_log_id, ep.epoch, ep.fork, coalesce(c.number, greatest(ep.fork, l.floor)) AS cursor, h.hash, p.wanted IS NOT NULL AS is_parked
+    statement(`SELECT t.ord::int4 AS ord, l.audience, l.microblog_id, l.origin_log_id, ep.epoch, ep.fork, coalesce(c.number, greatest(ep.fork, l.floor)) AS cursor, h.hash, p.wanted IS NOT NULL AS is_parked
      FROM unnest($1::int2[], $2::uuid[], $3::int4[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, ord)
      JOIN epoch ep USING (log_shard, log_id, epoch_no)
      LEFT JOIN cursor c USING (log_shard, log_id, epoch_no) LEFT JOIN parked p USING (log_shard, log_id, epoch_no)
      JOIN log l ON (l.log_shard, l.log_id) = (t.log_shard, t.log_id)
-     LEFT JOIN log_hash h ON (h.log_shard, h.log_id, h.epoch_no, h.number) = (t.log_shard, t.log_id, t.epoch_no, c.number)`,
+     LEFT JOIN log_hash h ON (h.log_shard, h.log_id, h.epoch_no, h.number) = (t.log_shard, t.log_id, t.epoch_no, c.number)`),
     keys,
   );
   const cursors = new Map(places.map(({ ord, cursor }) => [ord, cursor]));
   const rows = await database.query<EntryTableRow>(
-    `SELECT t.ord::int4 AS ord, e.number, e.id, e.kind, e.object_id, e.envelope, e.body, e.about, e.what, e.reply_to, e.reply_to_microblog, e.person_id
+    statement(`SELECT t.ord::int4 AS ord, e.number, e.id, e.kind, e.object_id, e.envelope, e.body, e.about, e.what, e.reply_to, e.reply_to_microblog, e.person_id
      FROM unnest($1::int2[], $2::uuid[], $3::int4[], $4::int8[], $5::int8[]) WITH ORDINALITY AS t(log_shard, log_id, epoch_no, above, upto, ord)
      CROSS JOIN LATERAL (
        SELECT * FROM entry e WHERE (e.log_shard, e.log_id, e.epoch_no) = (t.log_shard, t.log_id, t.epoch_no) AND e.number > t.above AND e.number <= t.upto ORDER BY e.number LIMIT $6
-     ) e ORDER BY 1, 2`,
+     ) e ORDER BY 1, 2`),
     [...keys, wants.map((_, index) => cursors.get(index + 1) ?? 0n), wants.map(({ wanted }) => wanted), each],
   );
   const entries = new Map<number, StoredEntry[]>();

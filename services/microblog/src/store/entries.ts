@@ -22,7 +22,8 @@ import {
   type PersonId,
   type PostId,
 } from '@dmb/protocol';
-import type { Database, Databases } from '@dmb/postgres';
+import { statement, type Database, type Databases } from '@dmb/postgres';
+import { LRUCache } from 'lru-cache';
 import type { EntryRow, EntryVersion, Page } from '../domain/model.ts';
 import { readLimits } from '../limits.ts';
 
@@ -72,7 +73,7 @@ export function createdAt(envelope: Uint8Array, id: PostId): Date {
   return new Date(Math.min(claimedMs, postIdMs(id)));
 }
 
-function toEntry(row: EntryTableRow): EntryRow[] {
+function toEntry(row: EntryTableRow, madeAt: typeof createdAt): EntryRow[] {
   const kind = entryKindOf(row.kind);
   if (kind === undefined) return [];
   return [
@@ -88,8 +89,8 @@ function toEntry(row: EntryTableRow): EntryRow[] {
       audience: row.audience,
       microblog: row.microblog_id,
       body: row.body,
-      createdAt: createdAt(row.envelope, row.id),
-      editedAt: row.edit_envelope === null || row.edit_id === null ? null : createdAt(row.edit_envelope, row.edit_id),
+      createdAt: madeAt(row.envelope, row.id),
+      editedAt: row.edit_envelope === null || row.edit_id === null ? null : madeAt(row.edit_envelope, row.edit_id),
       what: row.what,
       listed: row.listed,
       replyTo: row.reply_to,
@@ -103,20 +104,31 @@ function toEntry(row: EntryTableRow): EntryRow[] {
 
 export class EntryStore {
   readonly #databases: Databases;
+  /** By id: envelopes never change, and decoding one costs more than the rest of its row. */
+  readonly #madeAt = new LRUCache<PostId, Date>({ max: readLimits.timesKeptMax });
 
   constructor(databases: Databases) {
     this.#databases = databases;
   }
+
+  readonly #toEntry = (row: EntryTableRow): EntryRow[] =>
+    toEntry(row, (envelope, id) => {
+      const known = this.#madeAt.get(id);
+      if (known !== undefined) return known;
+      const made = createdAt(envelope, id);
+      this.#madeAt.set(id, made);
+      return made;
+    });
 
   /** Entries of these ids in the order asked; unknown ones are left out. */
   async byIds(ids: readonly PostId[]): Promise<EntryRow[]> {
     const asked = [...new Set(ids)].slice(0, readLimits.idsMax);
     const rows = await Promise.all(
       [...this.#databases.group(asked, postIdShard)].map(([database, group]) =>
-        database.query<EntryTableRow>(`SELECT ${selected} FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, id) JOIN entry e USING (log_shard, id) ${joined}`, [group.map(postIdShard), group]),
+        database.query<EntryTableRow>(statement(`SELECT ${selected} FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, id) JOIN entry e USING (log_shard, id) ${joined}`), [group.map(postIdShard), group]),
       ),
     );
-    const byId = new Map(rows.flat().flatMap(toEntry).map((entry) => [entry.id, entry]));
+    const byId = new Map(rows.flat().flatMap(this.#toEntry).map((entry) => [entry.id, entry]));
     return ids.flatMap((id) => byId.get(id) ?? []);
   }
 
@@ -140,16 +152,16 @@ export class EntryStore {
   async byObject(objectId: ObjectId): Promise<EntryRow | undefined> {
     const shard = objectIdShard(objectId);
     const rows = await this.#databases.at(shard).query<EntryTableRow>(
-      `SELECT ${selected} FROM (SELECT * FROM entry WHERE log_shard = $1 AND object_id = $2 AND kind IN (1, 4) AND id IS NOT NULL ORDER BY epoch_no DESC LIMIT 1) e ${joined}`,
+      statement(`SELECT ${selected} FROM (SELECT * FROM entry WHERE log_shard = $1 AND object_id = $2 AND kind IN (1, 4) AND id IS NOT NULL ORDER BY epoch_no DESC LIMIT 1) e ${joined}`),
       [shard, objectId],
     );
-    return rows.flatMap(toEntry)[0];
+    return rows.flatMap(this.#toEntry)[0];
   }
 
   /** All versions of a post, oldest first. */
   async versions(post: LogRef & { readonly number: bigint }): Promise<EntryVersion[]> {
     const rows = await this.#databases.at(post.shard).query<{ number: bigint; id: PostId; envelope: Buffer; body: Buffer | null }>(
-      `SELECT number, id, envelope, body FROM entry WHERE log_shard = $1 AND log_id = $2 AND epoch_no = $3 AND (number = $4 OR (about = $4 AND kind = ${ENTRY_KINDS.edit})) AND id IS NOT NULL ORDER BY number LIMIT $5`,
+      statement(`SELECT number, id, envelope, body FROM entry WHERE log_shard = $1 AND log_id = $2 AND epoch_no = $3 AND (number = $4 OR (about = $4 AND kind = ${ENTRY_KINDS.edit})) AND id IS NOT NULL ORDER BY number LIMIT $5`),
       [post.shard, post.log, post.epochNo, post.number, readLimits.idsMax],
     );
     return rows.map(({ number, id, envelope, body }) => ({ number, id, body, createdAt: createdAt(envelope, id) }));
@@ -160,8 +172,8 @@ export class EntryStore {
     const replies = new Map<PostId, PostId[]>();
     for (const [database, group] of this.#databases.group([...new Set(parents)], postIdShard)) {
       const rows = await database.query<{ parent: PostId; child: PostId }>(
-        `SELECT t.parent_id AS parent, r.child_id AS child FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, parent_id)
-         CROSS JOIN LATERAL (SELECT child_id FROM reply r WHERE (r.log_shard, r.parent_id) = (t.log_shard, t.parent_id) ORDER BY child_id LIMIT $3) r ORDER BY 1, 2`,
+        statement(`SELECT t.parent_id AS parent, r.child_id AS child FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, parent_id)
+         CROSS JOIN LATERAL (SELECT child_id FROM reply r WHERE (r.log_shard, r.parent_id) = (t.log_shard, t.parent_id) ORDER BY child_id LIMIT $3) r ORDER BY 1, 2`),
         [group.map(postIdShard), group, readLimits.repliesMax],
       );
       for (const { parent, child } of rows) replies.set(parent, [...(replies.get(parent) ?? []), child]);
@@ -174,7 +186,7 @@ export class EntryStore {
     const counts = new Map<PostId, bigint>();
     for (const [database, group] of this.#databases.group([...new Set(parents)], postIdShard)) {
       const rows = await database.query<{ parent: PostId; count: bigint }>(
-        `SELECT r.parent_id AS parent, count(*) AS count FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, parent_id) JOIN reply r USING (log_shard, parent_id) WHERE r.is_public GROUP BY 1`,
+        statement(`SELECT r.parent_id AS parent, count(*) AS count FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, parent_id) JOIN reply r USING (log_shard, parent_id) WHERE r.is_public GROUP BY 1`),
         [group.map(postIdShard), group],
       );
       for (const { parent, count } of rows) counts.set(parent, count);
@@ -191,7 +203,7 @@ export class EntryStore {
         return database.query<EntryTableRow>(sql, params);
       }),
     );
-    return cutPage(found.flat().flatMap(toEntry), page);
+    return cutPage(found.flat().flatMap(this.#toEntry), page);
   }
 
   /** Listed public posts of a domain with a hashtag (folded), falling by id. */
@@ -205,7 +217,7 @@ export class EntryStore {
         return database.query<EntryTableRow>(sql, params);
       }),
     );
-    return cutPage(found.flat().flatMap(toEntry), page);
+    return cutPage(found.flat().flatMap(this.#toEntry), page);
   }
 
   /**
@@ -234,7 +246,7 @@ export class EntryStore {
     const all = [...params];
     const limited = bounds(page, all);
     const sql = `SELECT ${selected} FROM (SELECT x.* FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) CROSS JOIN LATERAL (${each} ${limited}) x) e ${joined}`;
-    return cutPage((await database.query<EntryTableRow>(sql, all)).flatMap(toEntry), page);
+    return cutPage((await database.query<EntryTableRow>(sql, all)).flatMap(this.#toEntry), page);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { LogRef } from '@dmb/events';
 import { shardOf, type DomainId, type LogId, type MicroblogId, type PersonId, type PostId, type Shown } from '@dmb/protocol';
-import type { Databases, Queryable } from '@dmb/postgres';
+import { statement, type Databases, type Queryable } from '@dmb/postgres';
 import type { FollowEdge, Grant, GrantState, Page } from '../domain/model.ts';
 
 const columns = 'g.log_shard, g.log_id, g.reader_id, g.reader_shard, g.via, g.domain_id, g.state, g.sees, g.shown, g.is_owner, g.from_number, g.id, g.rev, g.since';
@@ -50,8 +50,8 @@ type Place = Pick<LogRef, 'shard' | 'log'>;
 /** The grants of one person on logs of one shard, locked until the transaction ends. */
 export async function lockGrants(tx: Queryable, person: PersonId, logs: readonly Place[]): Promise<Map<LogId, Grant>> {
   const rows = await tx.query<GrantRow>(
-    `SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id)
-     WHERE g.reader_kind = 'person' AND g.reader_id = $3 ORDER BY g.log_id FOR UPDATE OF g`,
+    statement(`SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id)
+     WHERE g.reader_kind = 'person' AND g.reader_id = $3 ORDER BY g.log_id FOR UPDATE OF g`),
     [logs.map(({ shard }) => shard), logs.map(({ log }) => log), person],
   );
   return new Map(rows.map((row) => [row.log_id, toGrant(row)]));
@@ -60,14 +60,14 @@ export async function lockGrants(tx: Queryable, person: PersonId, logs: readonly
 /** Writes one grant as it is from now on. */
 export async function putGrant(tx: Queryable, grant: Grant): Promise<void> {
   await tx.execute(
-    `INSERT INTO grants AS g (log_shard, log_id, reader_kind, reader_id, reader_shard, via, via_shard, domain_id, state, sees, shown, is_owner, from_number, id, rev)
+    statement(`INSERT INTO grants AS g (log_shard, log_id, reader_kind, reader_id, reader_shard, via, via_shard, domain_id, state, sees, shown, is_owner, from_number, id, rev)
      VALUES ($1, $2, 'person', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
      ON CONFLICT (log_shard, log_id, reader_kind, reader_id) DO UPDATE SET via = excluded.via, via_shard = excluded.via_shard, state = excluded.state, sees = excluded.sees,
-       shown = excluded.shown, from_number = excluded.from_number, id = excluded.id, rev = excluded.rev, since = CASE WHEN g.state = excluded.state THEN g.since ELSE now() END`,
+       shown = excluded.shown, from_number = excluded.from_number, id = excluded.id, rev = excluded.rev, since = CASE WHEN g.state = excluded.state THEN g.since ELSE now() END`),
     [grant.shard, grant.log, grant.reader, grant.readerShard, grant.via, grant.via === null ? null : shardOf(grant.via), grant.domainId, grant.state, grant.sees, grant.shown, grant.isOwner, grant.fromNumber, grant.id, grant.rev],
   );
   await tx.execute(
-    'INSERT INTO acl AS a (log_shard, log_id, domain_id) VALUES ($1, $2, $3) ON CONFLICT (log_shard, log_id, domain_id) DO UPDATE SET acl_rev = a.acl_rev + 1',
+    statement('INSERT INTO acl AS a (log_shard, log_id, domain_id) VALUES ($1, $2, $3) ON CONFLICT (log_shard, log_id, domain_id) DO UPDATE SET acl_rev = a.acl_rev + 1'),
     [grant.shard, grant.log, grant.domainId],
   );
 }
@@ -84,7 +84,7 @@ export class GrantStore {
     const rows = await Promise.all(
       [...this.#databases.group(logs, ({ shard }) => shard)].map(([database, group]) =>
         database.query<GrantRow>(
-          `SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id) WHERE g.reader_kind = 'person' AND g.reader_id = $3`,
+          statement(`SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id) WHERE g.reader_kind = 'person' AND g.reader_id = $3`),
           [group.map(({ shard }) => shard), group.map(({ log }) => log), person],
         ),
       ),
@@ -97,7 +97,7 @@ export class GrantStore {
     const rows = await Promise.all(
       [...this.#databases.group(logs, ({ shard }) => shard)].map(([database, group]) =>
         database.query<GrantRow>(
-          `SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id) WHERE g.via = $3 AND NOT g.is_owner`,
+          statement(`SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id) WHERE g.via = $3 AND NOT g.is_owner`),
           [group.map(({ shard }) => shard), group.map(({ log }) => log), via],
         ),
       ),
@@ -109,7 +109,7 @@ export class GrantStore {
   async followersAmong(followed: { readonly public: Place; readonly followers: Place }, followers: readonly MicroblogId[]): Promise<Grant[]> {
     const { shard } = followed.public;
     const rows = await this.#databases.at(shard).query<GrantRow>(
-      `SELECT ${columns} FROM grants g WHERE g.log_shard = $1 AND g.log_id = ANY ($2::uuid[]) AND g.via = ANY ($3::uuid[]) AND NOT g.is_owner`,
+      statement(`SELECT ${columns} FROM grants g WHERE g.log_shard = $1 AND g.log_id = ANY ($2::uuid[]) AND g.via = ANY ($3::uuid[]) AND NOT g.is_owner`),
       [shard, [followed.public.log, followed.followers.log], [...followers]],
     );
     return rows.map(toGrant);
@@ -131,7 +131,7 @@ export class GrantStore {
   /** What a microblog is shown to follow, accepted only, falling by id. */
   async following(microblog: MicroblogId, page: Page): Promise<FollowEdge[]> {
     const shard = shardOf(microblog);
-    const [row] = await this.#databases.at(shard).query<{ personal_of: PersonId | null }>('SELECT personal_of FROM microblog WHERE (log_shard, microblog_id) = ($1, $2)', [shard, microblog]);
+    const [row] = await this.#databases.at(shard).query<{ personal_of: PersonId | null }>(statement('SELECT personal_of FROM microblog WHERE (log_shard, microblog_id) = ($1, $2)'), [shard, microblog]);
     const person = row?.personal_of;
     if (person === undefined || person === null) return [];
     return await pageOf<FollowEdge>(
@@ -160,7 +160,7 @@ export class GrantStore {
   async followRequestsCount(microblog: MicroblogId): Promise<bigint> {
     const shard = shardOf(microblog);
     const [row] = await this.#databases.at(shard).query<{ count: bigint }>(
-      `SELECT count(*) AS count FROM log l JOIN grants g USING (log_shard, log_id) WHERE l.log_shard = $1 AND l.microblog_id = $2 AND l.audience = 'followers' AND g.state = 'asked'`,
+      statement(`SELECT count(*) AS count FROM log l JOIN grants g USING (log_shard, log_id) WHERE l.log_shard = $1 AND l.microblog_id = $2 AND l.audience = 'followers' AND g.state = 'asked'`),
       [shard, microblog],
     );
     return row?.count ?? 0n;
@@ -170,7 +170,7 @@ export class GrantStore {
   async followsCount(person: PersonId): Promise<bigint> {
     const shard = shardOf(person);
     const [row] = await this.#databases.at(shard).query<{ count: bigint }>(
-      `SELECT count(*) AS count FROM following WHERE person_shard = $1 AND person_id = $2 AND state <> 'ended'`,
+      statement(`SELECT count(*) AS count FROM following WHERE person_shard = $1 AND person_id = $2 AND state <> 'ended'`),
       [shard, person],
     );
     return row?.count ?? 0n;

@@ -1,7 +1,7 @@
 /** Logs as other services ask for them: entries above a number, heads, what a stream listens to. */
 import type { Audience, EntryAnswer, LogRef } from '@dmb/events';
 import type { LogId, MicroblogId, ObjectId, PostId } from '@dmb/protocol';
-import type { Databases } from '@dmb/postgres';
+import { statement, type Databases } from '@dmb/postgres';
 import { readLimits } from '../limits.ts';
 
 /** The head of one log. */
@@ -32,11 +32,11 @@ export class LogStore {
   /** Entries of one log above `after`, rising, with its head and floor; bodies that are withheld are null. */
   async entries({ shard, log, epochNo, after, limit }: LogRef & { readonly after: bigint; readonly limit: number }): Promise<{ entries: EntryAnswer[]; head: bigint; floor: bigint }> {
     const database = this.#databases.at(shard);
-    const [place] = await database.query<HeadRow>(`${headSql} WHERE (l.log_shard, l.log_id) = ($1, $2) AND ep.epoch_no = $3`, [shard, log, epochNo]);
+    const [place] = await database.query<HeadRow>(statement(`${headSql} WHERE (l.log_shard, l.log_id) = ($1, $2) AND ep.epoch_no = $3`), [shard, log, epochNo]);
     if (place === undefined) return { entries: [], head: 0n, floor: 0n };
     const rows = await database.query<{ number: bigint; id: PostId; kind: number; object_id: ObjectId; about: bigint | null; body: Buffer | null }>(
-      `SELECT e.number, e.id, e.kind, e.object_id, e.about, CASE WHEN w.number IS NULL THEN e.body END AS body FROM entry e LEFT JOIN withheld w USING (log_shard, log_id, epoch_no, number)
-       WHERE e.log_shard = $1 AND e.log_id = $2 AND e.epoch_no = $3 AND e.number > $4 AND e.id IS NOT NULL ORDER BY e.number LIMIT $5`,
+      statement(`SELECT e.number, e.id, e.kind, e.object_id, e.about, CASE WHEN w.number IS NULL THEN e.body END AS body FROM entry e LEFT JOIN withheld w USING (log_shard, log_id, epoch_no, number)
+       WHERE e.log_shard = $1 AND e.log_id = $2 AND e.epoch_no = $3 AND e.number > $4 AND e.id IS NOT NULL ORDER BY e.number LIMIT $5`),
       [shard, log, epochNo, after, Math.min(Math.max(limit, 0), readLimits.entriesMax)],
     );
     const entries = rows.map(({ number, id, kind, object_id, about, body }) => ({
@@ -61,7 +61,7 @@ export class LogStore {
     const databases = this.#databases.all.length;
     const rows =
       (await this.#databases.all[database]?.query<HeadRow>(
-        `${headSql} WHERE (l.log_shard, l.log_id) > ($1::int2, $2::uuid) AND ep.epoch_no = l.epoch_no ORDER BY l.log_shard, l.log_id LIMIT $3`,
+        statement(`${headSql} WHERE (l.log_shard, l.log_id) > ($1::int2, $2::uuid) AND ep.epoch_no = l.epoch_no ORDER BY l.log_shard, l.log_id LIMIT $3`),
         [after?.shard ?? -1, after?.log ?? '00000000-0000-0000-0000-000000000000', readLimits.headsMax],
       )) ?? [];
     const last = rows.at(-1);

@@ -4,7 +4,7 @@
  */
 import type { Contribution, Role } from '@dmb/events';
 import { postIdShard, shardOf, shardOfKey, type DomainId, type EpochId, type Facet, type LogId, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
-import type { Databases, Queryable } from '@dmb/postgres';
+import { statement, type Databases, type Queryable } from '@dmb/postgres';
 import { LRUCache } from 'lru-cache';
 import type { AccessAudience, Contributor, LogRow, Microblog, MicroblogLogs, ProfileField, Statistics } from '../domain/model.ts';
 
@@ -83,15 +83,15 @@ interface LogTableRow {
 
 /** One microblog of a shard, locked against change until the transaction ends. */
 export async function lockMicroblog(tx: Queryable, id: MicroblogId): Promise<Microblog | undefined> {
-  const [row] = await tx.query<MicroblogRow>(`SELECT ${microblogColumns} FROM microblog m WHERE (log_shard, microblog_id) = ($1, $2) FOR SHARE`, [shardOf(id), id]);
+  const [row] = await tx.query<MicroblogRow>(statement(`SELECT ${microblogColumns} FROM microblog m WHERE (log_shard, microblog_id) = ($1, $2) FOR SHARE`), [shardOf(id), id]);
   return row === undefined ? undefined : toMicroblog(row);
 }
 
 /** The role in an active microblog, locked against change until the transaction ends. */
 export async function lockRole(tx: Queryable, person: PersonId, microblog: MicroblogId): Promise<Role | undefined> {
   const [row] = await tx.query<{ role: Role }>(
-    `SELECT c.role FROM contributor c JOIN microblog m USING (log_shard, microblog_id)
-     WHERE (c.log_shard, c.microblog_id, c.person_id) = ($1, $2, $3) AND m.state = 'active' FOR SHARE`,
+    statement(`SELECT c.role FROM contributor c JOIN microblog m USING (log_shard, microblog_id)
+     WHERE (c.log_shard, c.microblog_id, c.person_id) = ($1, $2, $3) AND m.state = 'active' FOR SHARE`),
     [shardOf(microblog), microblog, person],
   );
   return row?.role;
@@ -116,8 +116,8 @@ export class MicroblogStore {
     const ids: MicroblogId[] = [];
     for (const [database, group] of this.#databases.group(handles, ({ domainId, handle }) => handleShard(domainId, handle))) {
       const rows = await database.query<{ microblog_id: MicroblogId }>(
-        `SELECT h.microblog_id FROM unnest($1::int2[], $2::uuid[], $3::text[]) AS t(handle_shard, domain_id, handle)
-         JOIN handle h USING (handle_shard, domain_id, handle) WHERE h.state = 'confirmed' AND h.microblog_id IS NOT NULL`,
+        statement(`SELECT h.microblog_id FROM unnest($1::int2[], $2::uuid[], $3::text[]) AS t(handle_shard, domain_id, handle)
+         JOIN handle h USING (handle_shard, domain_id, handle) WHERE h.state = 'confirmed' AND h.microblog_id IS NOT NULL`),
         [group.map(({ domainId, handle }) => handleShard(domainId, handle)), group.map(({ domainId }) => domainId), group.map(({ handle }) => handle)],
       );
       ids.push(...rows.map(({ microblog_id }) => microblog_id));
@@ -127,7 +127,7 @@ export class MicroblogStore {
 
   async byAccountId(id: PostId): Promise<Microblog | undefined> {
     const shard = postIdShard(id);
-    const [row] = await this.#databases.at(shard).query<MicroblogRow>(`SELECT ${microblogColumns} FROM microblog m WHERE log_shard = $1 AND account_id = $2`, [shard, id]);
+    const [row] = await this.#databases.at(shard).query<MicroblogRow>(statement(`SELECT ${microblogColumns} FROM microblog m WHERE log_shard = $1 AND account_id = $2`), [shard, id]);
     return row === undefined ? undefined : toMicroblog(row);
   }
 
@@ -136,7 +136,7 @@ export class MicroblogStore {
     const found = new Map<PostId, Microblog>();
     for (const [database, group] of this.#databases.group([...new Set(ids)], postIdShard)) {
       const rows = await database.query<MicroblogRow>(
-        `SELECT ${microblogColumns} FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, account_id) JOIN microblog m USING (log_shard, account_id)`,
+        statement(`SELECT ${microblogColumns} FROM unnest($1::int2[], $2::int8[]) AS t(log_shard, account_id) JOIN microblog m USING (log_shard, account_id)`),
         [group.map(postIdShard), group],
       );
       for (const row of rows) found.set(row.account_id, toMicroblog(row));
@@ -207,7 +207,7 @@ export class MicroblogStore {
   async role(person: PersonId, microblog: MicroblogId): Promise<Role | undefined> {
     const shard = shardOf(microblog);
     const [row] = await this.#databases.at(shard).query<{ role: Role }>(
-      `SELECT c.role FROM contributor c JOIN microblog m USING (log_shard, microblog_id) WHERE (c.log_shard, c.microblog_id, c.person_id) = ($1, $2, $3) AND m.state = 'active'`,
+      statement(`SELECT c.role FROM contributor c JOIN microblog m USING (log_shard, microblog_id) WHERE (c.log_shard, c.microblog_id, c.person_id) = ($1, $2, $3) AND m.state = 'active'`),
       [shard, microblog, person],
     );
     return row?.role;
@@ -227,7 +227,7 @@ export class MicroblogStore {
   async contributors(microblog: MicroblogId): Promise<Contributor[]> {
     const shard = shardOf(microblog);
     return await this.#databases.at(shard).query<{ person: PersonId; role: Role; attributed: boolean }>(
-      'SELECT person_id AS person, role, attributed FROM contributor WHERE log_shard = $1 AND microblog_id = $2 ORDER BY since, person_id',
+      statement('SELECT person_id AS person, role, attributed FROM contributor WHERE log_shard = $1 AND microblog_id = $2 ORDER BY since, person_id'),
       [shard, microblog],
     );
   }
@@ -236,7 +236,7 @@ export class MicroblogStore {
   async contributions(person: PersonId): Promise<Contribution[]> {
     const shard = shardOf(person);
     const rows = await this.#databases.at(shard).query<{ microblog_id: MicroblogId; personal: boolean }>(
-      'SELECT microblog_id, personal FROM contribution WHERE person_shard = $1 AND person_id = $2',
+      statement('SELECT microblog_id, personal FROM contribution WHERE person_shard = $1 AND person_id = $2'),
       [shard, person],
     );
     const ids = rows.map(({ microblog_id }) => microblog_id);
@@ -256,7 +256,7 @@ export class MicroblogStore {
   async personalOf(person: PersonId): Promise<Microblog | undefined> {
     const shard = shardOf(person);
     const [row] = await this.#databases.at(shard).query<{ microblog_id: MicroblogId }>(
-      'SELECT microblog_id FROM contribution WHERE person_shard = $1 AND person_id = $2 AND personal',
+      statement('SELECT microblog_id FROM contribution WHERE person_shard = $1 AND person_id = $2 AND personal'),
       [shard, person],
     );
     return row === undefined ? undefined : await this.byId(row.microblog_id);
@@ -290,8 +290,8 @@ export class MicroblogStore {
     const counts = new Map<MicroblogId, bigint>();
     for (const [database, group] of this.#databases.group(persons, ({ person }) => shardOf(person))) {
       const rows = await database.query<{ via: MicroblogId; count: bigint }>(
-        `SELECT f.via, count(*) AS count FROM unnest($1::int2[], $2::uuid[], $3::uuid[]) AS t(person_shard, person_id, via) JOIN following f USING (person_shard, person_id, via)
-         WHERE f.state = 'active' AND NOT f.is_owner AND f.shown <> 'none' GROUP BY f.via`,
+        statement(`SELECT f.via, count(*) AS count FROM unnest($1::int2[], $2::uuid[], $3::uuid[]) AS t(person_shard, person_id, via) JOIN following f USING (person_shard, person_id, via)
+         WHERE f.state = 'active' AND NOT f.is_owner AND f.shown <> 'none' GROUP BY f.via`),
         [group.map(({ person }) => shardOf(person)), group.map(({ person }) => person), group.map(({ id }) => id)],
       );
       for (const { via, count } of rows) counts.set(via, count);
@@ -322,7 +322,7 @@ export class MicroblogStore {
     const distinct = [...new Set(ids)];
     const groups = this.#databases.group(distinct, shardOf);
     const rows = await Promise.all(
-      [...groups].map(([database, group]) => database.query<R>(`WITH asked AS (SELECT * FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, microblog_id)) ${sql}`, [group.map(shardOf), group, ...more])),
+      [...groups].map(([database, group]) => database.query<R>(statement(`WITH asked AS (SELECT * FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, microblog_id)) ${sql}`), [group.map(shardOf), group, ...more])),
     );
     return rows.flat();
   }

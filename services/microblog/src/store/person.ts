@@ -5,7 +5,7 @@
  */
 import { shardOf, type LogId, type MicroblogId, type PersonId, type PostId, type Shown } from '@dmb/protocol';
 import type { Role } from '@dmb/events';
-import type { Queryable } from '@dmb/postgres';
+import { statement, type Queryable } from '@dmb/postgres';
 import type { GrantState } from '../domain/model.ts';
 
 /** A person's role, as it is from now on; null: none any more. */
@@ -34,12 +34,12 @@ export interface FollowingChange {
 /** Writes a role. Roles change so rarely that a late one is put right by reading the authority, which everybody does. */
 export async function putContribution(database: Queryable, { person, microblog, role, personal }: ContributionChange): Promise<void> {
   if (role === null) {
-    await database.execute('DELETE FROM contribution WHERE (person_shard, person_id, microblog_id) = ($1, $2, $3)', [shardOf(person), person, microblog]);
+    await database.execute(statement('DELETE FROM contribution WHERE (person_shard, person_id, microblog_id) = ($1, $2, $3)'), [shardOf(person), person, microblog]);
     return;
   }
   await database.execute(
-    `INSERT INTO contribution (person_shard, person_id, microblog_id, log_shard, role, personal) VALUES ($1, $2, $3, $4, $5, $6)
-     ON CONFLICT (person_shard, person_id, microblog_id) DO UPDATE SET role = excluded.role`,
+    statement(`INSERT INTO contribution (person_shard, person_id, microblog_id, log_shard, role, personal) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (person_shard, person_id, microblog_id) DO UPDATE SET role = excluded.role`),
     [shardOf(person), person, microblog, shardOf(microblog), role, personal],
   );
 }
@@ -67,15 +67,15 @@ export async function putFollowing(database: Queryable, changes: readonly Follow
     AS t(person_shard, person_id, microblog_id, log_shard, public_log, followers_log, via, state, sees, shown, is_owner, id, rev)`;
   // First the rows that are missing, older than any happening; then what the happenings say.
   await database.execute(
-    `INSERT INTO following (person_shard, person_id, microblog_id, log_shard, public_log, followers_log, via, state, sees_followers, shown, is_owner, id, rev)
+    statement(`INSERT INTO following (person_shard, person_id, microblog_id, log_shard, public_log, followers_log, via, state, sees_followers, shown, is_owner, id, rev)
      SELECT person_shard, person_id, microblog_id, log_shard, public_log, followers_log, via, coalesce(state, 'asked'), coalesce(sees, false), shown, is_owner, id, 0 FROM ${given}
-     ON CONFLICT (person_shard, person_id, microblog_id) DO NOTHING`,
+     ON CONFLICT (person_shard, person_id, microblog_id) DO NOTHING`),
     params,
   );
   await database.execute(
-    `UPDATE following f SET via = t.via, state = coalesce(t.state, f.state), sees_followers = coalesce(t.sees, f.sees_followers), shown = t.shown,
+    statement(`UPDATE following f SET via = t.via, state = coalesce(t.state, f.state), sees_followers = coalesce(t.sees, f.sees_followers), shown = t.shown,
        id = CASE WHEN t.state IS NULL THEN f.id ELSE t.id END, rev = t.rev
-     FROM ${given} WHERE (f.person_shard, f.person_id, f.microblog_id) = (t.person_shard, t.person_id, t.microblog_id) AND f.rev < t.rev`,
+     FROM ${given} WHERE (f.person_shard, f.person_id, f.microblog_id) = (t.person_shard, t.person_id, t.microblog_id) AND f.rev < t.rev`),
     params,
   );
 }

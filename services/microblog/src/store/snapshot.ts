@@ -10,7 +10,7 @@
  * its newest and its oldest is missing.
  */
 import { shardOf, type LogId, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
-import type { Databases } from '@dmb/postgres';
+import { statement, type Databases } from '@dmb/postgres';
 import { microblogLimits, readLimits } from '../limits.ts';
 
 /** Ids, falling; exact down to `exactFrom` (0 = to the end). */
@@ -26,19 +26,19 @@ interface Source {
 
 const nothing = 0n as PostId;
 
-const idsSql = `
+const idsSql = statement(`
 SELECT t.ord::int4 AS ord, x.id FROM unnest($1::int2[], $2::uuid[], $3::int8[]) WITH ORDINALITY AS t(log_shard, log_id, below, ord)
 CROSS JOIN LATERAL (
   SELECT e.id FROM entry e WHERE (e.log_shard, e.log_id) = (t.log_shard, t.log_id) AND e.kind IN (1, 4) AND e.id IS NOT NULL AND e.id < t.below ORDER BY e.id DESC LIMIT $4
-) x`;
+) x`);
 
 /** The same, for logs of which the person has an active grant that sees, from its number on. */
-const grantedIdsSql = `
+const grantedIdsSql = statement(`
 SELECT t.ord::int4 AS ord, x.id FROM unnest($1::int2[], $2::uuid[], $3::int8[]) WITH ORDINALITY AS t(log_shard, log_id, below, ord)
 JOIN grants g ON (g.log_shard, g.log_id, g.reader_kind, g.reader_id) = (t.log_shard, t.log_id, 'person', $5::uuid) AND g.state = 'active' AND g.sees
 CROSS JOIN LATERAL (
   SELECT e.id FROM entry e WHERE (e.log_shard, e.log_id) = (t.log_shard, t.log_id) AND e.kind IN (1, 4) AND e.id IS NOT NULL AND e.id < t.below AND e.number >= g.from_number ORDER BY e.id DESC LIMIT $4
-) x`;
+) x`);
 
 export class SnapshotStore {
   readonly #databases: Databases;
@@ -51,7 +51,7 @@ export class SnapshotStore {
   async followedLogs(person: PersonId): Promise<Source[]> {
     const shard = shardOf(person);
     const rows = await this.#databases.at(shard).query<{ log_shard: number; public_log: LogId; followers_log: LogId; sees_followers: boolean }>(
-      `SELECT log_shard, public_log, followers_log, sees_followers FROM following WHERE person_shard = $1 AND person_id = $2 AND state = 'active' LIMIT $3`,
+      statement(`SELECT log_shard, public_log, followers_log, sees_followers FROM following WHERE person_shard = $1 AND person_id = $2 AND state = 'active' LIMIT $3`),
       [shard, person, microblogLimits.followsMax + 1],
     );
     return rows.flatMap((row) => [
@@ -68,7 +68,7 @@ export class SnapshotStore {
   /** The posts of one microblog below `before`, as its contributors have them: public and followers. */
   async ownPosts(microblog: MicroblogId, before: PostId | null, limit: number): Promise<Snapshot> {
     const shard = shardOf(microblog);
-    const logs = await this.#databases.at(shard).query<{ log: LogId }>(`SELECT log_id AS log FROM log WHERE log_shard = $1 AND microblog_id = $2 AND audience IN ('public', 'followers')`, [shard, microblog]);
+    const logs = await this.#databases.at(shard).query<{ log: LogId }>(statement(`SELECT log_id AS log FROM log WHERE log_shard = $1 AND microblog_id = $2 AND audience IN ('public', 'followers')`), [shard, microblog]);
     return await this.#merge(logs.map(({ log }) => ({ shard, log })), undefined, before, limit);
   }
 
