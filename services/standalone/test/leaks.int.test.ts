@@ -17,6 +17,9 @@ import { startTestServer, TestClient, type TestServer, type TestStream } from '@
 import { inHome, probes, type Ask } from './leak-probes.ts';
 import { hidesFacets, populate, World, type Looker, type Post } from './leak-world.ts';
 
+/** How long the program may remember how much there is of everything. */
+const totalsRememberedMs = 15_500;
+
 let server: TestServer;
 let databases: Databases;
 let world: World;
@@ -415,7 +418,7 @@ describe('what everybody can count', () => {
     await world.edit(await world.post('ines', 'private'));
     await world.withhold(await world.post('ines', 'direct'));
     await world.drain();
-    await world.settle();
+    await sleep(totalsRememberedMs);
     const after = await look();
     for (const [what, text] of before) expect([what, after.get(what)]).toEqual([what, text]);
   });

@@ -111,4 +111,4 @@ it('resident memory after 10,000 is at most 10 % above that after 1,000, and the
   expect(last.resident, JSON.stringify({ first, last })).toBeLessThanOrEqual(first.resident * 1.1);
   expect(last.heap, JSON.stringify({ first, last })).toBeLessThanOrEqual(first.heap * 1.05);
   expect(await new TestClient(server.url, ada.client.token).get('/api/v1/accounts/lookup?acct=ada')).toMatchObject({ acct: 'ada' });
-}, 120_000);
+}, 240_000);
