@@ -222,7 +222,8 @@ describe('what an earlier run left', () => {
     const pidFile = join(dataDir, String(major), 'postmaster.pid');
     const lines = readFileSync(pidFile, 'utf8').split('\n');
     await first.stop();
-    const stranger = spawn('sleep', ['60'], { stdio: 'ignore' });
+    // It even works in that folder.
+    const stranger = spawn('sleep', ['60'], { stdio: 'ignore', cwd: join(dataDir, String(major)) });
     onTestFinished(() => void stranger.kill('SIGKILL'));
     writeFileSync(pidFile, [String(stranger.pid), ...lines.slice(1)].join('\n'));
     expect(await connect(await start(dataDir)).query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
@@ -256,11 +257,20 @@ describe('a folder that is not to be touched', () => {
     expect(await connect(postgres).query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
-  it('is taken by exactly one of several that start at once', async () => {
-    const dataDir = join(folder(), 'data');
-    const said = (await Promise.all(Array.from({ length: 4 }, () => program(dataDir)))).map((each) => each.said);
-    expect(said.filter((each) => each.startsWith('up '))).toHaveLength(1);
-    expect(said.filter((each) => /^StartError: .* in use/.test(each))).toHaveLength(3);
+  it.each(['a new folder', 'one whose Postgres was killed'])('is taken by exactly one of several that start at once: %s', async (which) => {
+    const dataDir = which === 'a new folder' ? join(folder(), 'data') : await used();
+    if (which !== 'a new folder') {
+      const { child, postgres: orphan } = await program(dataDir);
+      child.kill('SIGKILL');
+      await gone(child);
+      process.kill(orphan, 'SIGKILL');
+    }
+    const all = await Promise.all(Array.from({ length: 4 }, () => program(dataDir)));
+    const winners = all.filter(({ said }) => said.startsWith('up '));
+    expect(winners).toHaveLength(1);
+    expect(all.filter(({ said }) => /^StartError: .* in use/.test(said))).toHaveLength(3);
+    await sleep(200);
+    expect(isAlive(winners[0]?.postgres ?? 0)).toBe(true);
   });
 
   it('is newer, older, damaged, or no folder', async () => {

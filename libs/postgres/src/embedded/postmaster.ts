@@ -58,20 +58,19 @@ export async function freeCluster(cluster: string, told: (sentence: string) => v
   if (postmaster === undefined) return;
   const { pid } = postmaster;
   const running = inspect(pid, cluster);
-  if (running === undefined) {
-    // The children of a killed Postgres may live a moment longer, and a new one must not meet them.
-    await end(() => childrenIn(cluster), 'SIGQUIT');
-    // Postgres would believe both files as long as any process has that pid, be it a zombie.
-    removeLock(join(cluster, 'postmaster.pid'), pid);
-    removeLock(join(postmaster.socketFolder, `.s.PGSQL.${postmaster.port}.lock`), pid);
-    return;
+  if (running !== undefined) {
+    const owner = readOwner(cluster);
+    if (owner === undefined || running.parent === owner) {
+      throw new StartError(`The data folder is in use: ${cluster} by process ${owner ?? pid}${owner === process.pid ? ', this one' : ''}.`);
+    }
+    told(`a Postgres of an earlier run (process ${pid}) is still there; stopping it`);
+    await end(() => (inspect(pid, cluster) === undefined ? [] : [pid]), 'SIGINT');
   }
-  const owner = readOwner(cluster);
-  if (owner === undefined || running.parent === owner) {
-    throw new StartError(`The data folder is in use: ${cluster} by process ${owner ?? pid}${owner === process.pid ? ', this one' : ''}.`);
-  }
-  told(`a Postgres of an earlier run (process ${pid}) is still there; stopping it`);
-  await end(() => (inspect(pid, cluster) === undefined ? [] : [pid]), 'SIGINT');
+  // The children of a killed Postgres may live a moment longer, and a new one must not meet them.
+  await end(() => straysIn(cluster), 'SIGQUIT');
+  // Nothing is left of them after an orderly end. Else Postgres would believe both as long as any process has that pid, be it a zombie.
+  removeLock(join(cluster, 'postmaster.pid'), pid);
+  removeLock(join(postmaster.socketFolder, `.s.PGSQL.${postmaster.port}.lock`), pid);
 }
 
 /** Removes a lock file if it is that of this pid: another program that starts just now may have put its own there. */
@@ -130,9 +129,24 @@ function inspectPs(pid: number, cluster: string): { readonly parent: number } | 
   return command.includes('postgres') && command.includes(cluster) ? { parent: Number(parent) } : undefined;
 }
 
-/** Postgres processes that work in this folder. Only Linux can tell. */
-function childrenIn(cluster: string): number[] {
+/**
+ * Processes of a Postgres in this folder that have lost their parent. What another program starts
+ * here at this moment has one: that program, or its Postgres. Only Linux can tell.
+ */
+function straysIn(cluster: string): number[] {
   if (!existsSync('/proc/self/stat')) return [];
   const pids = readdirSync('/proc').map(Number).filter((pid) => Number.isInteger(pid) && pid > 0);
-  return pids.filter((pid) => inspectProc(pid, cluster) !== undefined);
+  const here = new Map(pids.flatMap((pid) => {
+    const found = inspectProc(pid, cluster);
+    return found === undefined ? [] : [[pid, found.parent] as const];
+  }));
+  return [...here].filter(([pid, parent]) => !here.has(parent) && !isOwnedBy(pid, parent)).map(([pid]) => pid);
+}
+
+function isOwnedBy(pid: number, parent: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(ownerSetting(parent));
+  } catch {
+    return false;
+  }
 }

@@ -412,6 +412,6 @@ async function makeDatabase(url: string): Promise<void> {
 
 function explain(reason: string | undefined, cluster: string, exit: Ended): string {
   if (reason !== undefined && /No space left on device/.test(reason)) return `The disk of ${cluster} is full, so Postgres cannot start.`;
-  if (reason !== undefined && /lock file ".*" already exists/.test(reason)) return `The data folder is in use: ${cluster}.`;
+  if (reason !== undefined && /lock file ".*" already exists|pre-existing shared memory block/.test(reason)) return `The data folder is in use: ${cluster}.`;
   return `Postgres could not start in ${cluster}: ${reason ?? `it ended with ${exit.signal ?? exit.code}`}.`;
 }
