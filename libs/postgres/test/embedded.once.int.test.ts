@@ -8,6 +8,7 @@ import { StartError } from '@dmb/runtime';
 import { mountSmallDisk, startTestPostgres } from '@dmb/testing';
 import { findBinaries, linkLibraries } from '../src/embedded/binaries.ts';
 import { PooledDatabase } from '../src/database.ts';
+import { freeCluster } from '../src/embedded/postmaster.ts';
 import { isConnectionLost, isDiskFull, startEmbeddedPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from '../src/index.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -271,6 +272,19 @@ describe('a folder that is not to be touched', () => {
     expect(all.filter(({ said }) => /^StartError: .* in use/.test(said))).toHaveLength(3);
     await sleep(200);
     expect(isAlive(winners[0]?.postgres ?? 0)).toBe(true);
+  });
+
+  // Who finds the file of a killed Postgres must not end the Postgres that another starter has put in its place meanwhile.
+  it.runIf(existsSync('/proc/self/stat'))('is never cleared of a newcomer that is well', async () => {
+    const dataDir = await used();
+    const { postgres } = await program(dataDir);
+    const pidFile = join(dataDir, String(major), 'postmaster.pid');
+    const written = readFileSync(pidFile, 'utf8');
+    writeFileSync(pidFile, written.replace(/^\d+/, '999999999'));
+    await freeCluster(join(dataDir, String(major)), () => undefined);
+    writeFileSync(pidFile, written);
+    await sleep(200);
+    expect(isAlive(postgres)).toBe(true);
   });
 
   it('is newer, older, damaged, or no folder', async () => {
