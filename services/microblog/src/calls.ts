@@ -1,9 +1,11 @@
 /** The calls that this service answers, each bound to what answers it. */
 import type { Calls } from '@dmb/runtime';
-import type { AnswerOf, Asker } from '@dmb/events';
+import type { AnswerOf, Asker, Role } from '@dmb/events';
 import type { LogId } from '@dmb/protocol';
 import type { MicroblogCommands } from './commands/microblogs.ts';
 import { readLimits } from './limits.ts';
+import { Kept, type Unchanged } from './present/kept.ts';
+import { presentLimits } from './present/limits.ts';
 import type { Presenter } from './present/presenter.ts';
 import type { LogStore } from './store/logs.ts';
 import type { MicroblogStore } from './store/microblogs.ts';
@@ -16,10 +18,11 @@ export interface CallParts {
   readonly logs: LogStore;
   readonly snapshots: SnapshotStore;
   readonly presenter: Presenter;
+  readonly unchanged: Unchanged;
 }
 
 /** Binds every call of microblog. */
-export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots, presenter }: CallParts): void {
+export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots, presenter, unchanged }: CallParts): void {
   calls.bind('microblog.reserve-handle', async (request) => ({ outcome: await commands.reserveHandle(request) }));
   calls.bind('microblog.create', async (request) => {
     await commands.create(request);
@@ -32,8 +35,9 @@ export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots,
   calls.bind('microblog.snapshot', ({ person, before, limit }) => snapshots.home(person, before, Math.min(limit, readLimits.snapshotIdsMax)));
   calls.bind('microblog.own-posts', ({ microblog, before, limit }) => snapshots.ownPosts(microblog, before, Math.min(limit, readLimits.snapshotIdsMax)));
   calls.bind('microblog.listening', ({ asker }) => listening(asker, microblogs, snapshots));
+  const roles = new Kept<{ readonly role: Role | undefined }>(unchanged, presentLimits.rolesKeptMax);
   calls.bind('microblog.role', async ({ person, microblog }) => {
-    const role = await microblogs.role(person, microblog);
+    const { role } = await roles.get(`${person} ${microblog}`, async () => ({ role: await microblogs.role(person, microblog) }));
     return role === undefined ? null : { role };
   });
   calls.bind('microblog.present', ({ asker, ids, context }) => presenter.statuses(asker, ids, context));

@@ -17,6 +17,8 @@ export interface MicroblogContext {
   readonly limits?: Pick<Limits, 'take'>;
   /** Tells of revoked tokens at once; without it they are good for 5 s more. */
   readonly live?: Pick<LiveEvents, 'listen'>;
+  /** True while no other process writes to these databases: then answers are kept until something is written here. */
+  readonly isAlone?: () => boolean;
   readonly logger: Logger;
   readonly domain: Domain;
   /** Unix milliseconds; the clock of the process if left out. */

@@ -18,6 +18,7 @@ import { GrantStore } from './store/grants.ts';
 import { LogStore } from './store/logs.ts';
 import { MicroblogStore } from './store/microblogs.ts';
 import { SnapshotStore } from './store/snapshot.ts';
+import { Writes } from './store/writes.ts';
 
 export class Microblog {
   readonly appender: Appender;
@@ -31,7 +32,9 @@ export class Microblog {
 
   /** Builds the service and binds its calls. */
   constructor(context: MicroblogContext) {
-    const { config, databases, calls, eventLog, logger, domain, now = Date.now } = context;
+    const { config, calls, eventLog, logger, domain, isAlone = () => false, now = Date.now } = context;
+    const writes = new Writes();
+    const databases = writes.observe(context.databases);
     this.#context = context;
     this.#background = new Background({ logger });
     const ids = new IdSource();
@@ -49,9 +52,10 @@ export class Microblog {
     this.appender = appender;
     this.stores = stores;
     this.commands = { entries: new EntryCommands(appender, now), follows: new FollowCommands(parts), microblogs: new MicroblogCommands(parts) };
-    this.presenter = new Presenter(stores, siteOf(domain));
+    const unchanged = { state: () => (isAlone() ? writes.count : undefined) };
+    this.presenter = new Presenter(stores, siteOf(domain), { unchanged });
     this.consumer = new EntryConsumer({ databases, outside: new OutsideEffects(parts), persons: new PersonCommands(parts), logger });
-    bindCalls(calls, { commands: this.commands.microblogs, ...stores, presenter: this.presenter });
+    bindCalls(calls, { commands: this.commands.microblogs, ...stores, presenter: this.presenter, unchanged });
   }
 
   /** Begins to consume; resolves when it does. */

@@ -67,7 +67,7 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
 
   const moduleOf: Readonly<Record<ServiceName, () => DynamicModule>> = {
     identity: () => createIdentityModule({ ...shared('identity'), config: configs.identity, limits, live }),
-    microblog: () => createMicroblogModule({ ...shared('microblog'), config: configs.microblog, limits, live }),
+    microblog: () => createMicroblogModule({ ...shared('microblog'), config: configs.microblog, limits, live, isAlone: () => soleUse.isHeld }),
     'fan-out': () => createFanOutModule({ ...shared('fan-out'), timelines, live }),
     timeline: () => createTimelineModule({ ...shared('timeline'), config: configs.timeline, timelines, live, limits, trustedProxies }),
   };

@@ -6,6 +6,12 @@ export const presentLimits = {
   microblogsCachedMax: 20_000,
   /** How long. What they say may be this old; grants and roles never are. */
   microblogsCachedMs: 2_000,
+  /** Pages of home that are kept while nothing is written, about 60 KB each. */
+  pagesKeptMax: 300,
+  /** Roles that are kept likewise. */
+  rolesKeptMax: 10_000,
+  /** Not for longer than this, come what may. */
+  keptMs: 2_000,
   /** Posts whose body was read and whose HTML was made; they depend on the body alone. */
   postsCachedMax: 10_000,
   /** Ids that one call hydrates. */

@@ -19,6 +19,7 @@ import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
 import { toAccount, toCredentialAccount } from './account.ts';
 import { MicroblogFactsReader, type MicroblogFacts, type Site } from './facts.ts';
+import { Kept, type Unchanged } from './kept.ts';
 import { presentLimits } from './limits.ts';
 import { isAboutFollowing, notificationTypeOf } from './notification-types.ts';
 import { PostReader, type PostFacts } from './posts.ts';
@@ -50,14 +51,18 @@ export class Presenter {
   private readonly stores: PresenterStores;
   private readonly facts: MicroblogFactsReader;
   private readonly posts: PostReader;
+  /** Pages of home by who asks and by their ids. */
+  private readonly pages: Kept<PresentedStatuses>;
   /** Accounts by the facts that they are made of, and by the facets that somebody sees: at most eight forms of one. */
   private readonly accountForms = new WeakMap<MicroblogFacts, Map<string, Account>>();
 
-  constructor(stores: PresenterStores, site: Site, options: { readonly cachedMs?: number } = {}) {
+  /** @param options.unchanged without it no page is kept */
+  constructor(stores: PresenterStores, site: Site, options: { readonly cachedMs?: number; readonly unchanged?: Unchanged } = {}) {
     this.site = site;
     this.stores = stores;
     this.facts = new MicroblogFactsReader(stores.microblogs, site, options.cachedMs);
     this.posts = new PostReader(site);
+    this.pages = new Kept(options.unchanged, presentLimits.pagesKeptMax);
   }
 
   /** Something of this microblog was changed here just now: the next answer shows it. */
@@ -112,7 +117,9 @@ export class Presenter {
   /** Statuses as the asker may see them in that place. At most `idsMax` ids are looked at. */
   async statuses(asker: Asker, ids: readonly PostId[], context: PresentContext): Promise<PresentedStatuses> {
     if (ids.length === 0) return { statuses: [], kept: [] };
-    return this.present(asker, await this.stores.entries.byIds(ids.slice(0, presentLimits.idsMax)), context);
+    const read = async (): Promise<PresentedStatuses> => this.present(asker, await this.stores.entries.byIds(ids.slice(0, presentLimits.idsMax)), context);
+    if (context !== 'home' || asker.kind !== 'person') return await read();
+    return await this.pages.get(`${asker.domain} ${asker.person} ${asker.microblog} ${ids.join(' ')}`, read);
   }
 
   async status(asker: Asker, id: PostId): Promise<Status | undefined> {

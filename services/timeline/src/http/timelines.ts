@@ -1,9 +1,9 @@
 /** `GET /api/v1/timelines/home`, and the lists that are empty here. */
 import { Controller, Get, Inject, Req, Res } from '@nestjs/common';
-import type { Status } from '@dmb/events';
 import { CalledBy, linkHeader, parsePaging, type PersonCaller } from '@dmb/runtime/http';
 import { type FastifyReply, type FastifyRequest } from 'fastify';
 import { Home } from '../home.ts';
+import { statusesJson } from './json.ts';
 
 /** Scheme and authority for the addresses in Link headers. */
 export const Origin = Symbol('Origin');
@@ -19,11 +19,12 @@ export class TimelinesController {
   }
 
   @Get('api/v1/timelines/home')
-  async home(@CalledBy() caller: PersonCaller, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<readonly Status[]> {
+  async home(@CalledBy() caller: PersonCaller, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
     const { rows, next, prev } = await this.reading.page(caller.asker, parsePaging(request.query as Record<string, unknown>));
     const link = linkHeader({ origin: this.origin, target: request.url, next, prev });
     if (link !== undefined) void reply.header('link', link);
-    return rows;
+    void reply.type('application/json; charset=utf-8');
+    return statusesJson(rows);
   }
 
   /** Not served yet: an empty list keeps clients content. */
