@@ -29,6 +29,7 @@ const boundaries = (alsoVisible, options = {}) => ({
 /** Packages with one importer each: whoever needs what they do asks that library. */
 const soleImporters = {
   pg: 'libs/postgres',
+  'pg-copy-streams': 'libs/postgres',
   ioredis: 'libs/timelines',
   kafkajs: 'libs/event-log',
 };

@@ -1,3 +1,4 @@
+export { type CopyRows, type CopyValue } from './copy.ts';
 export { Databases, openDatabases, type OpenDatabasesOptions } from './databases.ts';
 export { type Database, type DedicatedConnection } from './database.ts';
 export { DatabaseError, isConnectionLost, isConstraintViolation, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, type DatabaseFault } from './errors.ts';

@@ -21,6 +21,12 @@ export const databaseLimits = {
   closeTimeoutMs: 10_000,
 } as const;
 
+/** Bounds of COPY. */
+export const copyLimits = {
+  /** Rows are sent in blocks of about this size. */
+  blockBytes: 65_536,
+} as const;
+
 /** Bounds of installing and migrating. */
 export const migrationLimits = {
   /** Waiting for another process that installs or migrates the same database. */

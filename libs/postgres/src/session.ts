@@ -8,6 +8,8 @@
  */
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import { copyInSql, encodeRows, sendBlocks, type CopyRows } from './copy.ts';
 import { DatabaseError, endsConnection, toDatabaseError } from './errors.ts';
 import { toParameters } from './values.ts';
 
@@ -54,6 +56,18 @@ export interface Transaction extends Queryable {
   readonly index: number;
   /** Runs a part that may fail by itself: if `work` rejects, only its statements are undone. */
   savepoint<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Writes rows by COPY; how many.
+   * @throws {DatabaseError} then none was written
+   */
+  copyIn(rows: CopyRows): Promise<number>;
+  /**
+   * Gives what `COPY … TO STDOUT` says, in blocks, to `take`, and waits for it; its result is the answer.
+   * No statement of this transaction runs meanwhile. Blocks end anywhere, also within a row.
+   */
+  copyOut<T>(sql: string, take: (blocks: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T>;
+  /** Takes blocks of {@link Transaction.copyOut} in: `sql` is a `COPY … FROM STDIN`. How many rows. */
+  copyBlocks(sql: string, blocks: AsyncIterable<Uint8Array>): Promise<number>;
 }
 
 /** A {@link Queryable} on one pg client. */
@@ -79,11 +93,41 @@ export class Session implements Queryable {
   async run(sql: string | Statement, params: readonly unknown[] = []): Promise<pg.QueryResult> {
     const values = toParameters(params);
     const config = typeof sql === 'string' ? { text: sql, values } : { name: sql.name, text: sql.text, values };
+    return await this.#next(() => this.#client.query(config));
+  }
+
+  /** COPY from us into the database. */
+  async copyFrom(sql: string, blocks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<number> {
+    return await this.#next(async () => {
+      const into = this.#client.query(copyFrom(sql));
+      await sendBlocks(blocks, into);
+      return into.rowCount;
+    });
+  }
+
+  /** COPY from the database to us. */
+  async copyTo<T>(sql: string, take: (blocks: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
+    return await this.#next(async () => {
+      let isRead = false;
+      try {
+        const blocks = this.#client.query(copyTo(sql));
+        blocks.once('end', () => (isRead = true));
+        // Who reads hears of it; after that nobody does.
+        blocks.on('error', () => undefined);
+        return await take(blocks);
+      } finally {
+        // What was not read would be taken for the answer to the next statement.
+        if (!isRead) this.broken ??= new DatabaseError('connection-lost', 'a COPY was not read to its end');
+      }
+    });
+  }
+
+  async #next<T>(use: () => Promise<T>): Promise<T> {
     const result = this.#last.then(async () => {
       if (this.#ended) throw new DatabaseError('other', 'a statement came after the end of its transaction: an await is missing');
       if (this.broken !== undefined) throw this.broken;
       try {
-        return await this.#client.query(config);
+        return await use();
       } catch (error) {
         const mapped = toDatabaseError(error);
         if (endsConnection(mapped)) this.broken = mapped;
@@ -116,6 +160,18 @@ class OpenTransaction implements Transaction {
 
   execute(sql: string | Statement, params?: readonly unknown[]): Promise<number> {
     return this.#session.execute(sql, params);
+  }
+
+  copyIn(rows: CopyRows): Promise<number> {
+    return this.#session.copyFrom(copyInSql(rows), encodeRows(rows));
+  }
+
+  copyOut<T>(sql: string, take: (blocks: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
+    return this.#session.copyTo(sql, take);
+  }
+
+  copyBlocks(sql: string, blocks: AsyncIterable<Uint8Array>): Promise<number> {
+    return this.#session.copyFrom(sql, blocks);
   }
 
   async savepoint<T>(work: () => Promise<T>): Promise<T> {

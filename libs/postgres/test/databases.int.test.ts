@@ -320,3 +320,63 @@ it('closes while a statement runs, and refuses what comes then', async () => {
   await Promise.all([running, closing.close()]);
   await expect(closing.at(0).query('SELECT 1')).rejects.toSatisfy(isConnectionLost);
 });
+
+describe('copy', () => {
+  const table = `CREATE TABLE copied (shard int2 NOT NULL, id int8 PRIMARY KEY, name text, bytes bytea, at timestamptz, yes bool, value jsonb, ids int8[], names text[])`;
+  const columns = ['shard', 'id', 'name', 'bytes', 'at', 'yes', 'value', 'ids', 'names'];
+  const texts = ['', '\\N', 'a\tb\nc\rd\\e', 'ünï – 🙂', '{"x"}', '\\x00', 'NULL', '\\.'];
+  const rowOf = (text: string, index: number) =>
+    [index, BigInt(index) + 9_000_000_000_000_000_000n, text, Buffer.from([0, 92, 255, index]), new Date(index), index % 2 === 0, json({ text }), [1n, null, -3n], [text, null]] as const;
+
+  beforeAll(() => first().execute(table));
+  afterAll(() => first().execute('DROP TABLE copied'));
+
+  it('writes and reads exactly what it was given', async () => {
+    const rows = texts.map(rowOf);
+    expect(await first().transaction((tx) => tx.copyIn({ table: 'copied', columns, rows }))).toBe(texts.length);
+    const found = await first().query<Record<string, unknown>>(`SELECT ${columns.join(', ')} FROM copied ORDER BY id`);
+    expect(found.map((row) => columns.map((column) => row[column]))).toEqual(rows.map((row) => row.with(6, JSON.parse(String(row[6])))));
+    expect(await first().transaction((tx) => tx.copyIn({ table: 'copied', columns, rows: [[1, 1n, null, null, null, null, null, null, null]] }))).toBe(1);
+    expect(await first().query('SELECT name, bytes, at, yes, value, ids, names FROM copied WHERE id = 1')).toEqual([{ name: null, bytes: null, at: null, yes: null, value: null, ids: null, names: null }]);
+  });
+
+  it('carries a table from one transaction to another without looking into it', async () => {
+    await first().execute('CREATE TABLE copied_again (LIKE copied INCLUDING ALL)');
+    try {
+      const count = await first().transaction((from) =>
+        from.copyOut('COPY copied TO STDOUT', (blocks) => first().transaction((into) => into.copyBlocks('COPY copied_again FROM STDIN', blocks))),
+      );
+      expect(count).toBe(texts.length + 1);
+      expect(await first().query('SELECT * FROM copied EXCEPT SELECT * FROM copied_again')).toEqual([]);
+    } finally {
+      await first().execute('DROP TABLE copied_again');
+    }
+  });
+
+  it('writes nothing if one row cannot be written, and the connection goes on', async () => {
+    const rows = [[1, 50n, 'a', null, null, null, null, null, null], [1, 50n, 'b', null, null, null, null, null, null]] as const;
+    const failed = await first().transaction((tx) => tx.copyIn({ table: 'copied', columns, rows })).catch((error: unknown) => error);
+    expect(isUniqueViolation(failed, 'copied_pkey')).toBe(true);
+    await expect(first().transaction((tx) => tx.copyIn({ table: 'copied', columns, rows: [[1, 51n]] }))).rejects.toMatchObject({ detail: 'a row for copied has 2 columns, not 9' });
+    expect(await first().query('SELECT id FROM copied WHERE id IN (50, 51)')).toEqual([]);
+  });
+
+  it('takes many rows in bounded blocks', async () => {
+    const count = 100_000;
+    const rows = function* () {
+      for (let index = 0; index < count; index++) yield [1, index + 1_000, 'name', null, null, null, null, null, null] as const;
+    };
+    expect(await first().transaction((tx) => tx.copyIn({ table: 'copied', columns, rows: rows() }))).toBe(count);
+    expect(await first().query('SELECT count(*) AS count, count(DISTINCT id) AS ids FROM copied WHERE id BETWEEN 1000 AND 200000')).toEqual([{ count: BigInt(count), ids: BigInt(count) }]);
+  });
+
+  it('does not reuse a connection on which a COPY was not read to its end', async () => {
+    const database = new PooledDatabase(0, { url: test.urls[0] ?? '', applicationName: 'dmb test', settings: { search_path: 'microblog', role: 'dmb_microblog' } }, 1);
+    try {
+      await expect(database.transaction((tx) => tx.copyOut('COPY copied TO STDOUT', () => Promise.reject(new Error('enough'))))).rejects.toThrow();
+      expect(await database.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    } finally {
+      await database.close();
+    }
+  });
+});
