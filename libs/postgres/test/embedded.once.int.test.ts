@@ -8,8 +8,9 @@ import { StartError } from '@dmb/runtime';
 import { mountSmallDisk, startTestPostgres } from '@dmb/testing';
 import { findBinaries, linkLibraries } from '../src/embedded/binaries.ts';
 import { PooledDatabase } from '../src/database.ts';
+import { lockFolder } from '../src/embedded/folder-lock.ts';
 import { freeCluster } from '../src/embedded/postmaster.ts';
-import { isConnectionLost, isDiskFull, startEmbeddedPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from '../src/index.ts';
+import { isConnectionLost, isDiskFull, startEmbeddedPostgres, stopLeftPostgres, type EmbeddedExit, type EmbeddedPostgres, type EmbeddedPostgresOptions } from '../src/index.ts';
 
 const isRoot = process.getuid?.() === 0;
 const { major } = findBinaries();
@@ -272,6 +273,41 @@ describe('a folder that is not to be touched', () => {
     expect(all.filter(({ said }) => /^StartError: .* in use/.test(said))).toHaveLength(3);
     await sleep(200);
     expect(isAlive(winners[0]?.postgres ?? 0)).toBe(true);
+  });
+
+  // Of several that start at once, all would find the same leftovers, and one would end what another has just begun.
+  it('belongs to one program from before it looks until it is gone, whatever ends it', async () => {
+    const dataDir = await used();
+    const lock = lockFolder(dataDir);
+    expect(lockFolder(dataDir)).toBeUndefined();
+    const before = fingerprint(dataDir);
+    expect(await sentence(start(dataDir))).toBe(`The data folder is in use: ${dataDir}.`);
+    expect(await sentence(stopLeftPostgres(dataDir))).toContain('in use');
+    expect(fingerprint(dataDir)).toEqual(before);
+    lock?.release();
+    const { child, postgres } = await program(dataDir);
+    expect(lockFolder(dataDir)).toBeUndefined();
+    child.kill('SIGKILL');
+    await gone(child);
+    // Not by its Postgres, which still runs.
+    expect(isAlive(postgres)).toBe(true);
+    const again = lockFolder(dataDir);
+    expect(again).toBeDefined();
+    again?.release();
+    await (await start(dataDir)).stop();
+    lockFolder(dataDir)?.release();
+    await start(dataDir);
+  });
+
+  // Postgres writes its pid first, and its command line only later: until then the file names who had the folder before.
+  it('is not taken from a Postgres that has just begun, whatever its files say of an earlier one', async () => {
+    const dataDir = await used();
+    const { postgres } = await program(dataDir);
+    const cluster = join(dataDir, String(major));
+    const options = readFileSync(join(cluster, 'postmaster.opts'), 'utf8');
+    writeFileSync(join(cluster, 'postmaster.opts'), options.replace(/cluster_name=dmb-\d+/, 'cluster_name=dmb-999999999'));
+    expect(await sentence(freeCluster(cluster, () => undefined))).toContain('in use');
+    expect(isAlive(postgres)).toBe(true);
   });
 
   // Who finds the file of a killed Postgres must not end the Postgres that another starter has put in its place meanwhile.

@@ -1,18 +1,21 @@
 /**
  * Who is using a cluster's folder right now.
  *
- * Postgres writes `postmaster.pid` and its command line (`postmaster.opts`) there. A program that
- * was killed leaves its Postgres running: an orphan, which holds the folder and whose parent is no
- * longer the process that started it. It is told from the Postgres of a living DMB by exactly
- * that: we put our pid into the command line (`cluster_name`), and a living one is still the parent.
+ * Postgres writes `postmaster.pid` there. A program that was killed leaves its Postgres running: an
+ * orphan, which holds the folder and whose parent is no longer the process that started it. It is
+ * told from the Postgres of a living DMB by exactly that: we put our pid into the command line
+ * (`cluster_name`), and a living one is still the parent. The command line is the process' own;
+ * its copy in `postmaster.opts` is written later than the pid, and until then it is an earlier one's.
  *
  * An orphan is stopped (transactions end, a checkpoint is written, about a tenth of a second) and
  * not adopted: one that is our child can be waited for and heard, and runs with today's settings.
  * The pid in a file that a crash left behind may by now belong to any process: it is only touched
  * if it really is a Postgres in this folder.
+ *
+ * Whoever clears a folder holds it (`folder-lock.ts`), so that nobody else starts a Postgres meanwhile.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '@dmb/runtime';
@@ -40,14 +43,20 @@ export function readPostmaster(cluster: string): Postmaster | undefined {
 /** The setting that names us on the command line of our Postgres. */
 export const ownerSetting = (pid: number): string => `cluster_name=dmb-${pid}`;
 
-function readOwner(cluster: string): number | undefined {
-  try {
-    const pid = /cluster_name=dmb-(\d+)/.exec(readFileSync(join(cluster, 'postmaster.opts'), 'utf8'))?.[1];
-    return pid === undefined ? undefined : Number(pid);
-  } catch {
-    return undefined;
-  }
+const ownerIn = (commandLine: string): number | undefined => {
+  const pid = /cluster_name=dmb-(\d+)/.exec(commandLine)?.[1];
+  return pid === undefined ? undefined : Number(pid);
+};
+
+/** Whose Postgres runs in this folder, for a sentence; undefined if that cannot be told now. */
+export function userOf(cluster: string): number | undefined {
+  const pid = readPostmaster(cluster)?.pid;
+  return pid === undefined ? undefined : inspect(pid, cluster)?.owner;
 }
+
+/** The sentence for who finds a folder in use. */
+export const inUse = (place: string, by: number | undefined): StartError =>
+  new StartError(`The data folder is in use: ${place}${by === undefined ? '' : ` by process ${by}${by === process.pid ? ', this one' : ''}`}.`);
 
 /**
  * Makes sure that no Postgres runs in this folder: an orphan is stopped, a leftover file removed.
@@ -59,10 +68,8 @@ export async function freeCluster(cluster: string, told: (sentence: string) => v
   const { pid } = postmaster;
   const running = inspect(pid, cluster);
   if (running !== undefined) {
-    const owner = readOwner(cluster);
-    if (owner === undefined || running.parent === owner) {
-      throw new StartError(`The data folder is in use: ${cluster} by process ${owner ?? pid}${owner === process.pid ? ', this one' : ''}.`);
-    }
+    const { owner, parent } = running;
+    if (owner === undefined || parent === owner) throw inUse(cluster, owner ?? pid);
     told(`a Postgres of an earlier run (process ${pid}) is still there; stopping it`);
     await end(() => (inspect(pid, cluster) === undefined ? [] : [pid]), 'SIGINT');
   }
@@ -73,13 +80,10 @@ export async function freeCluster(cluster: string, told: (sentence: string) => v
   removeLock(join(postmaster.socketFolder, `.s.PGSQL.${postmaster.port}.lock`), pid);
 }
 
-/** Removes a lock file if it is that of this pid: another program that starts just now may have put its own there. */
+/** Removes a lock file if it is that of this pid. */
 function removeLock(file: string, pid: number): void {
-  const aside = `${file}.left-${process.pid}`;
   try {
-    renameSync(file, aside);
-    if (Number(readFileSync(aside, 'utf8').split('\n')[0]) === pid) rmSync(aside);
-    else renameSync(aside, file);
+    if (Number(readFileSync(file, 'utf8').split('\n')[0]) === pid) rmSync(file, { force: true });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
@@ -104,49 +108,46 @@ function signalTo(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** A process of a Postgres. */
+interface Running {
+  readonly parent: number;
+  /** The DMB that started it, by its command line. */
+  readonly owner: number | undefined;
+}
+
 /** The Postgres with this pid in this folder; undefined if the process is gone, a zombie, or something else. */
-function inspect(pid: number, cluster: string): { readonly parent: number } | undefined {
+function inspect(pid: number, cluster: string): Running | undefined {
   return existsSync('/proc/self/stat') ? inspectProc(pid, cluster) : inspectPs(pid, cluster);
 }
 
-function inspectProc(pid: number, cluster: string): { readonly parent: number } | undefined {
+function inspectProc(pid: number, cluster: string): Running | undefined {
   try {
     // pid (program) state parent …; the program's name may hold anything, a parenthesis too.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const program = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
     const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (state === 'Z' || state === 'X' || !program.startsWith('postgres')) return undefined;
-    return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(cluster) ? { parent: Number(parent) } : undefined;
+    if (readlinkSync(`/proc/${pid}/cwd`) !== realpathSync(cluster)) return undefined;
+    return { parent: Number(parent), owner: ownerIn(readFileSync(`/proc/${pid}/cmdline`, 'utf8')) };
   } catch {
     return undefined;
   }
 }
 
-function inspectPs(pid: number, cluster: string): { readonly parent: number } | undefined {
+function inspectPs(pid: number, cluster: string): Running | undefined {
   const { status, stdout } = spawnSync('ps', ['-ww', '-o', 'ppid=,state=,command=', '-p', String(pid)], { encoding: 'utf8' });
   const [, parent, state, command] = /^\s*(\d+)\s+(\S+)\s+(.*)/.exec(stdout) ?? [];
   if (status !== 0 || state?.startsWith('Z') === true || command === undefined) return undefined;
-  return command.includes('postgres') && command.includes(cluster) ? { parent: Number(parent) } : undefined;
+  return command.includes('postgres') && command.includes(cluster) ? { parent: Number(parent), owner: ownerIn(command) } : undefined;
 }
 
-/**
- * Processes of a Postgres in this folder that have lost their parent. What another program starts
- * here at this moment has one: that program, or its Postgres. Only Linux can tell.
- */
+/** Processes of a Postgres in this folder that have lost their parent: neither that Postgres nor who started it is there. Only Linux can tell. */
 function straysIn(cluster: string): number[] {
   if (!existsSync('/proc/self/stat')) return [];
   const pids = readdirSync('/proc').map(Number).filter((pid) => Number.isInteger(pid) && pid > 0);
   const here = new Map(pids.flatMap((pid) => {
     const found = inspectProc(pid, cluster);
-    return found === undefined ? [] : [[pid, found.parent] as const];
+    return found === undefined ? [] : [[pid, found] as const];
   }));
-  return [...here].filter(([pid, parent]) => !here.has(parent) && !isOwnedBy(pid, parent)).map(([pid]) => pid);
-}
-
-function isOwnedBy(pid: number, parent: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(ownerSetting(parent));
-  } catch {
-    return false;
-  }
+  return [...here].filter(([, { parent, owner }]) => !here.has(parent) && parent !== owner).map(([pid]) => pid);
 }

@@ -4,6 +4,8 @@
  * The folder holds one cluster per major version (`18/`) and the socket. There is no TCP port and
  * no password: who may enter the socket's folder (mode 0700) may log in.
  *
+ * **One program.** Whoever starts, or clears away what was left, holds the folder (`folder-lock.ts`).
+ *
  * **Making it.** initdb writes into `18.tmp-<pid>`, which is renamed when it is complete, so a
  * half-made cluster is never taken for one.
  *
@@ -25,7 +27,8 @@ import { withConnection } from '../database.ts';
 import { embeddedLimits } from '../limits.ts';
 import { accountFor, type Account } from './account.ts';
 import { findBinaries, type Binaries } from './binaries.ts';
-import { freeCluster, ownerSetting, readPostmaster } from './postmaster.ts';
+import { lockFolder, type FolderLock } from './folder-lock.ts';
+import { freeCluster, inUse, ownerSetting, readPostmaster, userOf } from './postmaster.ts';
 
 /** How an embedded Postgres is started. */
 export interface EmbeddedPostgresOptions {
@@ -73,11 +76,17 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const folder = makeFolder(options.dataDir);
   const cluster = join(folder, String(binaries.major));
   checkVersion(folder, cluster, binaries);
-  const account = accountFor({ folder, cluster: existsSync(cluster) ? cluster : undefined, programs: [binaries.postgres] });
-  if (!existsSync(cluster)) await initialise({ folder, cluster, binaries, account, withoutSync: options.initWithoutSync === true });
-  const server = new Server({ cluster, binaries, account, settings: options.settings ?? {}, logger });
-  await server.start();
-  return server;
+  const lock = hold(folder, cluster);
+  try {
+    const account = accountFor({ folder, cluster: existsSync(cluster) ? cluster : undefined, programs: [binaries.postgres] });
+    if (!existsSync(cluster)) await initialise({ folder, cluster, binaries, account, withoutSync: options.initWithoutSync === true });
+    const server = new Server({ cluster, binaries, account, settings: options.settings ?? {}, logger, lock });
+    await server.start();
+    return server;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
 }
 
 /**
@@ -85,7 +94,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
  * @throws {StartError} if a living program uses it
  */
 export async function stopLeftPostgres(dataDir: string): Promise<void> {
-  for (const name of readdirSync(dataDir).filter((each) => /^\d+$/.test(each))) await freeCluster(join(dataDir, name), () => undefined);
+  const clusters = readdirSync(dataDir).filter((name) => /^\d+$/.test(name)).map((name) => join(dataDir, name));
+  const lock = hold(dataDir, clusters[0] ?? dataDir);
+  try {
+    for (const cluster of clusters) await freeCluster(cluster, () => undefined);
+  } finally {
+    lock.release();
+  }
+}
+
+/** @throws {StartError} if somebody else has the folder */
+function hold(folder: string, cluster: string): FolderLock {
+  const lock = lockFolder(folder);
+  if (lock === undefined) throw inUse(folder, userOf(cluster));
+  return lock;
 }
 
 function makeFolder(path: string): string {
@@ -154,13 +176,7 @@ async function initialise({ folder, cluster, binaries, account, withoutSync }: M
     rmSync(making, { recursive: true, force: true });
     throw new StartError(`A database could not be made in ${folder}: ${log.reason() ?? (exit === undefined ? 'it took too long' : 'initdb failed')}.`);
   }
-  try {
-    renameSync(making, cluster);
-  } catch (error) {
-    rmSync(making, { recursive: true, force: true });
-    // Another process was faster; whether it is alive shows when Postgres is started.
-    if (!existsSync(cluster)) throw error;
-  }
+  renameSync(making, cluster);
 }
 
 function isAlive(pid: number): boolean {
@@ -223,6 +239,7 @@ interface ServerOptions {
   readonly account: Account;
   readonly settings: Readonly<Record<string, string | number>>;
   readonly logger: Logger;
+  readonly lock: FolderLock;
 }
 
 class Server implements EmbeddedPostgres {
@@ -293,6 +310,7 @@ class Server implements EmbeddedPostgres {
       }
     }
     if (isTemporary(this.#socketFolder)) rmSync(this.#socketFolder, { recursive: true, force: true });
+    this.#options.lock.release();
   }
 
   /** If nobody has stopped us in order: better a database that ends than one that nobody owns. */
