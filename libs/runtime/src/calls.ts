@@ -71,12 +71,16 @@ export class Calls {
     }
   }
 
-  /** Answers a call in this process within its time limit: the receiving end of a transport. */
-  async serve(name: CallName, request: unknown): Promise<unknown> {
+  /**
+   * Answers a call in this process within its time limit: the receiving end of a transport.
+   * `timeoutMs` is what is left of the caller's time, `signal` its hanging up.
+   */
+  async serve(name: CallName, request: unknown, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): Promise<unknown> {
     const handler = this.handlers.get(name);
     if (handler === undefined) throw new AppError('not-found', undefined, { detail: `the call ${name} is not answered here` });
-    const { timeoutMs } = declarationOf(name);
+    const timeoutMs = Math.min(declarationOf(name).timeoutMs, options.timeoutMs ?? Number.POSITIVE_INFINITY);
     const stop = new AbortController();
+    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -86,7 +90,7 @@ export class Calls {
       }, timeoutMs);
     });
     try {
-      return await Promise.race([handler(request, stop.signal), late]);
+      return await Promise.race([handler(request, signal), late]);
     } catch (error) {
       throw toAppError(error);
     } finally {

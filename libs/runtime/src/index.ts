@@ -2,7 +2,7 @@ export { AppError, StartError, isRetryable, toAppError } from './errors.ts';
 export type { AppErrorKind, AppErrorOptions, ErrorDetails, WireError } from './errors.ts';
 export { helpText, processEnvironment, readConfig, unknownVariables, variable } from './config.ts';
 export type { ConfigOf, Declaration, Environment, ValueOf, VariableSpec } from './config.ts';
-export { assertLimits, httpLimits } from './limits.ts';
+export { assertLimits, callLimits, httpLimits } from './limits.ts';
 export { createLogger, logLevels, nestLogger, notice, silentLogger } from './log.ts';
 export type { LogFields, LogLevel, Logger, LoggerOptions } from './log.ts';
 export { Calls } from './calls.ts';

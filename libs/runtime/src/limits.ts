@@ -47,6 +47,29 @@ export const httpLimits = {
   readinessCheckTimeoutMs: 2_000,
 } as const;
 
+/** Bounds of calls between our own processes. */
+export const callLimits = {
+  requestBytesMax: 4_194_304,
+  /** A thousand entries with the largest bodies, and what JSON adds. */
+  answerBytesMax: 67_108_864,
+  /** Connections to one address. */
+  connectionsMax: 64,
+  connectTimeoutMs: 1_000,
+  /** An idle connection is closed by the caller after this, and by the callee after the next: never by both at once. */
+  keptIdleMs: 10_000,
+  idleTimeoutMs: 65_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 60_000,
+  /** Attempts at one call, where the earlier ones never left. */
+  attemptsMax: 4,
+  /** Before an address is tried again in one call. */
+  retryPauseMs: 50,
+  /** An address without an answer is passed over for this long, while there is another. */
+  restMs: 1_000,
+  /** Waiting for calls in progress when the process stops. */
+  drainTimeoutMs: 10_000,
+} as const;
+
 /**
  * Asserts relations between limits at start. The key of each is the relation as it should read.
  * @throws {StartError} naming every relation that does not hold
@@ -62,4 +85,10 @@ assertLimits('the HTTP rim', {
   'connectionsPerAddressMax < connectionsMax': httpLimits.connectionsPerAddressMax < httpLimits.connectionsMax,
   'parameterNameLengthMax < headersBytesMax < bodyBytesMax':
     httpLimits.parameterNameLengthMax < httpLimits.headersBytesMax && httpLimits.headersBytesMax < httpLimits.bodyBytesMax,
+});
+
+assertLimits('calls', {
+  'keptIdleMs < idleTimeoutMs': callLimits.keptIdleMs < callLimits.idleTimeoutMs,
+  'headersTimeoutMs < requestTimeoutMs': callLimits.headersTimeoutMs < callLimits.requestTimeoutMs,
+  'retryPauseMs < restMs': callLimits.retryPauseMs < callLimits.restMs,
 });

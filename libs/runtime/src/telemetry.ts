@@ -65,7 +65,7 @@ export async function startTelemetry(environment?: Environment): Promise<boolean
     resourceAttributes: { 'service.name': config.serviceName, 'service.instance.id': randomUUID() },
     instrumentations: [
       new HttpInstrumentation({
-        ignoreIncomingRequestHook: (request) => request.url?.startsWith('/health/') ?? false,
+        ignoreIncomingRequestHook: ({ url }) => url !== undefined && (url.startsWith('/health/') || url === '/livez' || url === '/readyz'),
         redactedQueryParams: redacted,
         redactedQueryParamsServer: redacted,
         requestHook: (span, request) => {
