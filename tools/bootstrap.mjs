@@ -133,7 +133,7 @@ const tasks = {
     const code = await runNode([compiler, '-b'], { stdio: ['ignore', 2, 2] });
     // In `npm run bench --json` npm takes the flag for its own (and prints no heading).
     const flags = process.env.npm_config_json === 'true' ? ['--json'] : [];
-    return code === 0 ? runNode(['--enable-source-maps', 'services/standalone/dist/bench/main.js', ...args, ...flags]) : code;
+    return code === 0 ? runNode(['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', 'services/standalone/dist/bench/main.js', ...args, ...flags]) : code;
   },
 
   'test:unit': (args) => runNode([vitest, 'run', '--project', 'unit', ...args]),

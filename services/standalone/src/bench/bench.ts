@@ -7,7 +7,7 @@
  */
 import { AppError, notice, StartError } from '@dmb/runtime';
 import { benchAppend } from './append.ts';
-import { benchFanOut } from './fan-out.ts';
+import { benchFanOut, fanOutParts } from './fan-out/index.ts';
 import { benchHome, benchPost } from './http.ts';
 import { benchStart } from './start.ts';
 import { toJson, toTable, type Quantity } from './quantities.ts';
@@ -15,7 +15,7 @@ import { toJson, toTable, type Quantity } from './quantities.ts';
 /** Tells what is being done. */
 export type Tell = (progress: string) => void;
 
-const benchmarks: Readonly<Record<string, (tell: Tell) => Promise<Quantity[]>>> = {
+const benchmarks: Readonly<Record<string, (tell: Tell, parts: readonly string[]) => Promise<Quantity[]>>> = {
   append: benchAppend,
   home: benchHome,
   post: benchPost,
@@ -23,11 +23,14 @@ const benchmarks: Readonly<Record<string, (tell: Tell) => Promise<Quantity[]>>> 
   start: benchStart,
 };
 
-const usage = `Usage: npm run bench [-- NAME] [--json]     NAME: ${Object.keys(benchmarks).join(', ')}`;
+/** Parts of benchmarks that run by themselves: `fan-out.burst`. */
+const parts: Readonly<Record<string, readonly string[]>> = { 'fan-out': fanOutParts };
+const allNames = Object.keys(benchmarks).flatMap((name) => [name, ...(parts[name] ?? []).map((part) => `${name}.${part}`)]);
+const usage = `Usage: npm run bench [-- NAME …] [--json]     NAME: ${allNames.join(', ')}`;
 
 export async function runBenchmarks(args: readonly string[]): Promise<void> {
   const names = args.filter((arg) => !arg.startsWith('-'));
-  const unknown = args.find((arg) => (arg.startsWith('-') ? arg !== '--json' : !Object.hasOwn(benchmarks, arg)));
+  const unknown = args.find((arg) => (arg.startsWith('-') ? arg !== '--json' : !allNames.includes(arg)));
   if (unknown !== undefined) {
     process.stderr.write(`"${unknown}" is not understood.\n${usage}\n`);
     process.exitCode = 2;
@@ -35,10 +38,12 @@ export async function runBenchmarks(args: readonly string[]): Promise<void> {
   }
   const found: Quantity[] = [];
   for (const [name, run] of Object.entries(benchmarks)) {
-    if (names.length > 0 && !names.includes(name)) continue;
+    const wanted = names.filter((each) => each === name || each.startsWith(`${name}.`));
+    if (names.length > 0 && wanted.length === 0) continue;
+    const only = wanted.includes(name) ? [] : wanted.map((each) => each.slice(name.length + 1));
     const begun = performance.now();
     try {
-      found.push(...(await run((progress) => process.stderr.write(`${name}: ${progress}\n`))));
+      found.push(...(await run((progress) => process.stderr.write(`${name}: ${progress}\n`), only)));
     } catch (error) {
       process.exitCode = 1;
       process.stderr.write(`${name}: ${explain(error)}\n`);

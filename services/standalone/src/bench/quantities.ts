@@ -6,7 +6,7 @@ export interface Quantity {
   readonly name: string;
   /** The median of the rounds, unless `of` says otherwise. */
   readonly value: number;
-  readonly unit: 'ratio' | 'ms' | 'rows/s' | 'requests/s' | 'deliveries/s' | 'MB' | 'queries/min';
+  readonly unit: 'ratio' | 'ms' | 'rows/s' | 'requests/s' | 'deliveries/s' | 'MB' | 'queries/min' | 'bytes' | 'µs';
   /** What it should be at least, or at most. */
   readonly goal?: { readonly atLeast: number } | { readonly atMost: number };
   /** What it was measured against in the same run. */

@@ -25,15 +25,15 @@ import { createEntry, domainIdOf, newMicroblogId, newObjectId, newPersonId, shar
 import { Calls, silentLogger } from '@dmb/runtime';
 import { MemoryLiveEvents, MemoryTimelines, type Push, type Reader, type Timelines } from '@dmb/timelines';
 import { identityMigrations } from '@dmb/identity';
-import type { Tell } from './bench.ts';
-import { withFolder } from './disk.ts';
-import type { Quantity } from './quantities.ts';
-import { inTurns, median, quantile, rangeOf, ratio } from './rounds.ts';
+import type { Tell } from '../bench.ts';
+import { withFolder } from '../disk.ts';
+import type { Quantity } from '../quantities.ts';
+import { inTurns, median, quantile, rangeOf, ratio } from '../rounds.ts';
 
 const sizes = { followers: 10_000, singlePosts: 60, rounds: 5, burstPosts: 100, appendsAtOnce: 2_000, rebuildsAtOnce: 8 } as const;
 const domain = 'bench.example' as Domain;
 
-export async function benchFanOut(tell: Tell): Promise<Quantity[]> {
+export async function benchOneProcess(tell: Tell): Promise<Quantity[]> {
   return await withFolder(async (folder) => {
     const postgres = await startEmbeddedPostgres({ dataDir: `${folder}/postgres` });
     const world = await World.open(postgres.url);
