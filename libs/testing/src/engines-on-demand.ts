@@ -3,7 +3,7 @@
  *
  * Test files run in processes of their own, one after the other and beside each other; an engine that
  * takes seconds to start belongs to the process that holds the run. That process listens on
- * loopback: `GET /kafka` starts the engine, if it does not run yet, and answers what it is reached by.
+ * loopback: `GET /kafka` starts the engine, if it does not run yet or any more, and answers what it is reached by.
  * A run in which nobody asks starts nothing. When no engine can be had, a run with CI=true fails;
  * any other says which tests did not run, and why.
  */
@@ -12,6 +12,12 @@ import { findKafka, startTestKafka } from './kafka-engine.ts';
 
 /** The answer to who asks: brokers, or why there are none. */
 type Answer = { readonly brokers: readonly string[] } | { readonly why: string };
+
+/** An engine that runs. `revive` sees to it that it does, and says what was the matter. */
+interface Started {
+  readonly answer: Answer;
+  revive(): Promise<string | undefined>;
+}
 
 /** What a run holds. */
 export interface EnginesOnDemand {
@@ -31,26 +37,41 @@ declare module 'vitest' {
 /** Listens for tests that want an engine. */
 export async function serveEngines(say: (sentence: string) => void): Promise<EnginesOnDemand> {
   const stops: (() => Promise<void>)[] = [];
-  let kafka: Promise<Answer> | undefined;
-  const startKafka = async (): Promise<Answer> => {
+  let kafka: Promise<Started> | undefined;
+  const given = (answer: Answer): Started => ({ answer, revive: () => Promise.resolve(undefined) });
+  const startKafka = async (): Promise<Started> => {
     const source = await findKafka();
     if (source.from === 'nothing') {
       say(`${source.why} Tests that need Kafka ${process.env['CI'] === 'true' ? 'fail' : 'were NOT run'}.`);
-      return { why: source.why };
+      return given({ why: source.why });
     }
     if (source.from === 'url') {
       say(`Kafka for these tests: ${source.brokers.join(', ')} (${source.why}).`);
-      return { brokers: source.brokers };
+      return given({ brokers: source.brokers });
     }
     const started = await startTestKafka();
     stops.push(() => started.stop());
     say(`Kafka for these tests: ${source.from}, ${started.brokers.join(', ')} (${source.why}).`);
-    return { brokers: started.brokers };
+    return { answer: { brokers: started.brokers }, revive: () => started.revive() };
+  };
+  let reviving: Promise<unknown> = Promise.resolve();
+  const reviveKafka = async (): Promise<Answer> => {
+    kafka ??= startKafka().catch((error: unknown) => {
+      // Who asks next tries once more.
+      kafka = undefined;
+      throw error;
+    });
+    const { answer, revive } = await kafka;
+    const revived = reviving.then(revive);
+    // One after the other: two would start two.
+    reviving = revived.catch(() => undefined);
+    const trouble = await revived;
+    if (trouble !== undefined) say(`Kafka for these tests was started again: ${trouble}`);
+    return answer;
   };
   const server = createServer((request, response) => {
     if (request.url !== '/kafka') return void response.writeHead(404).end();
-    kafka ??= startKafka();
-    kafka.then(
+    reviveKafka().then(
       (answer) => response.end(JSON.stringify(answer)),
       (error: unknown) => response.writeHead(500).end((error as Error).message),
     );
@@ -75,7 +96,10 @@ export async function serveEngines(say: (sentence: string) => void): Promise<Eng
  */
 export async function sharedKafka(): Promise<readonly string[] | undefined> {
   const { inject } = await import('vitest');
-  const response = await fetch(`${inject('dmb.engines')}/kafka`);
+  const ask = (): Promise<Response> => fetch(`${inject('dmb.engines')}/kafka`);
+  let response = await ask();
+  // A broker that did not come up is tried once more.
+  if (!response.ok) response = await ask();
   if (!response.ok) throw new Error(await response.text());
   const answer = (await response.json()) as Answer;
   if ('brokers' in answer) return answer.brokers;

@@ -12,6 +12,10 @@
  * One broker serves a whole run of tests: it is started by the first test that asks ({@link sharedKafka}), in the process that
  * holds the run, because test files come and go in processes of their own (engines-on-demand.ts). A broker is one node in
  * KRaft mode on free ports of loopback, in a temporary folder, with a small heap; what a killed run has left is ended by the next.
+ *
+ * A broker counts as started when it answers as a client asks: a port that is open may be anybody's, or a broker's that does not come up.
+ * The shared one is asked again before each test ({@link TestKafka.revive}), so that a broker which has died fails one test and
+ * not, each after its whole time, all that follow.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -21,6 +25,7 @@ import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { kafkaAdmin } from '@dmb/event-log';
 import { isDockerThere } from './docker.ts';
 import { freePort } from './server.ts';
 
@@ -28,7 +33,7 @@ import { freePort } from './server.ts';
 export const kafkaVersion = '4.1.1';
 export const kafkaImage = `apache/kafka:${kafkaVersion}`;
 
-const bounds = { javaMin: 17, heapMegabytes: 384, startMsMax: 120_000, formatMsMax: 60_000, fetchMsMax: 600_000, stopMsMax: 15_000, pollMs: 50, linesKept: 30 } as const;
+const bounds = { javaMin: 17, heapMegabytes: 384, startMsMax: 120_000, answerMsMax: 20_000, formatMsMax: 60_000, fetchMsMax: 600_000, stopMsMax: 15_000, pollMs: 50, linesKept: 30 } as const;
 const folderPrefix = 'dmb-kafka-';
 
 /** What was found to run Kafka with. */
@@ -46,6 +51,8 @@ export interface TestKafka {
   start(): Promise<void>;
   /** After {@link TestKafka.kill}: everything it had is gone; it will be another cluster. */
   wipe(): Promise<void>;
+  /** Starts it again, with what it had, if it does not answer; what was the matter, if something was. */
+  revive(): Promise<string | undefined>;
   stop(): Promise<void>;
 }
 
@@ -158,8 +165,8 @@ async function startNative(): Promise<TestKafka> {
     ...settings,
   };
   writeFileSync(file, Object.entries(properties).map(([name, value]) => `${name}=${value}\n`).join(''));
-  let child: ChildProcess | undefined;
-  const atExit = (): void => void child?.kill('SIGKILL');
+  let broker: Launched | undefined;
+  const atExit = (): void => void broker?.child.kill('SIGKILL');
   process.once('exit', atExit);
 
   const format = async (): Promise<void> => {
@@ -169,25 +176,31 @@ async function startNative(): Promise<TestKafka> {
   const kafka: TestKafka = {
     brokers: [`127.0.0.1:${port}`],
     async start() {
-      if (child !== undefined) throw new Error('it runs');
-      child = await launch(folder, file, port);
+      if (broker !== undefined) throw new Error('it runs');
+      broker = await launch(folder, file, port);
     },
     async kill() {
-      const ended = child;
-      child = undefined;
-      await end(ended, 'SIGKILL');
+      const ended = broker;
+      broker = undefined;
+      await end(ended?.child, 'SIGKILL');
+    },
+    async revive() {
+      if (broker !== undefined && isRunning(broker.child) && (await answers(port, bounds.answerMsMax))) return undefined;
+      const { child, lines = [] } = broker ?? {};
+      const state = child === undefined ? 'was not started' : isRunning(child) ? 'did not answer' : `had ended (${child.signalCode ?? child.exitCode})`;
+      await kafka.kill();
+      await kafka.start();
+      return `the broker ${state}: ${lines.join('\n')}`;
     },
     async wipe() {
-      if (child !== undefined) throw new Error('it runs');
+      if (broker !== undefined) throw new Error('it runs');
       rmSync(join(folder, 'data'), { recursive: true, force: true });
       await format();
     },
     async stop() {
       process.off('exit', atExit);
-      const ended = child;
-      child = undefined;
       // Nothing is kept: there is no reason to let it write.
-      await end(ended, 'SIGKILL');
+      await kafka.kill();
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     },
   };
@@ -211,7 +224,13 @@ const javaArguments = (...program: readonly string[]): string[] => [
   ...program,
 ];
 
-async function launch(folder: string, file: string, port: number): Promise<ChildProcess> {
+/** A broker's process, and the last lines that it wrote. */
+interface Launched {
+  readonly child: ChildProcess;
+  readonly lines: readonly string[];
+}
+
+async function launch(folder: string, file: string, port: number): Promise<Launched> {
   const child = spawn('java', javaArguments('kafka.Kafka', file), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   const keep = (text: string): void => void lines.splice(0, lines.push(...text.split('\n')) - bounds.linesKept);
@@ -219,17 +238,17 @@ async function launch(folder: string, file: string, port: number): Promise<Child
   child.stderr.setEncoding('utf8').on('data', keep);
   child.on('error', (error) => keep(error.message));
   writeFileSync(join(folder, 'pid'), String(child.pid));
-  for (const deadline = Date.now() + bounds.startMsMax; !(await listens(port)); await sleep(bounds.pollMs)) {
-    const isOver = child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
-    if (!isOver && Date.now() < deadline) continue;
-    await end(child, 'SIGKILL');
-    throw new Error(`Kafka did not start: ${lines.join('\n')}`);
+  for (const deadline = Date.now() + bounds.startMsMax; isRunning(child) && Date.now() < deadline; await sleep(bounds.pollMs)) {
+    if ((await listens(port)) && (await answers(port, deadline - Date.now())) && isRunning(child)) return { child, lines };
   }
-  return child;
+  await end(child, 'SIGKILL');
+  throw new Error(`Kafka did not start: ${lines.join('\n')}`);
 }
 
+const isRunning = (child: ChildProcess): boolean => child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  if (child === undefined || !isRunning(child)) return;
   const ended = new Promise((done) => child.once('exit', done));
   child.kill(signal);
   await Promise.race([ended, sleep(bounds.stopMsMax, undefined, { ref: false })]);
@@ -238,11 +257,32 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
 async function listens(port: number): Promise<boolean> {
   return await new Promise((done) => {
     const socket = connect({ port, host: '127.0.0.1' }, () => {
+      // Who asks an unused port long enough may be connected to themself.
+      done(socket.localPort !== port);
       socket.destroy();
-      done(true);
     });
     socket.once('error', () => done(false));
   });
+}
+
+/** Whether a broker answers there within the time, the part of it that keeps the positions of groups included. */
+async function answers(port: number, withinMs: number): Promise<boolean> {
+  const admin = kafkaAdmin({ brokers: [`127.0.0.1:${port}`], clientId: 'dmb-probe' });
+  const ask = async (): Promise<boolean> => {
+    await admin.connect();
+    const { brokers } = await admin.describeCluster();
+    await admin.fetchOffsets({ groupId: 'dmb-probe', topics: [] });
+    return brokers.length > 0;
+  };
+  try {
+    for (const deadline = Date.now() + withinMs; Date.now() < deadline; await sleep(bounds.pollMs)) {
+      const late = sleep(Math.max(1, deadline - Date.now()), false, { ref: false });
+      if (await Promise.race([ask().catch(() => false), late])) return true;
+    }
+    return false;
+  } finally {
+    await admin.disconnect().catch(() => undefined);
+  }
 }
 
 /** Ends brokers whose test run was killed: only those that work in a folder of ours. */
@@ -297,9 +337,7 @@ async function startContainer(): Promise<TestKafka> {
       })
       .start();
   const ready = async (): Promise<void> => {
-    for (const deadline = Date.now() + bounds.startMsMax; !(await listens(port)); await sleep(bounds.pollMs)) {
-      if (Date.now() > deadline) throw new Error('Kafka did not start in its container');
-    }
+    if (!(await answers(port, bounds.startMsMax))) throw new Error('Kafka did not start in its container');
   };
   let container = await launchContainer();
   await ready();
@@ -311,6 +349,12 @@ async function startContainer(): Promise<TestKafka> {
     async start() {
       await container.restart();
       await ready();
+    },
+    async revive() {
+      if (await answers(port, bounds.answerMsMax)) return undefined;
+      await container.restart();
+      await ready();
+      return 'the broker did not answer';
     },
     async wipe() {
       await container.stop({ timeout: 0 });

@@ -11,6 +11,7 @@
  * were started here are ended: the program by its handle, its Postgres if it works in our folder.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -290,14 +291,23 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   }
 }
 
-/** A TCP port of loopback that nobody listens on at this moment. */
+/** Below the ports that Linux (32768 to 60999) and macOS (49152 to 65535) give to outgoing connections. */
+const ports = { from: 20_000, to: 32_000, attemptsMax: 200 } as const;
+
+/**
+ * A TCP port of loopback that nobody listens on at this moment. It is not one that the system would give to an outgoing connection
+ * in the seconds until somebody listens there.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done, failed) => server.once('error', failed).listen(0, '127.0.0.1', done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (let attempt = 0; attempt < ports.attemptsMax; attempt++) {
+    const port = randomInt(ports.from, ports.to);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    if (!isFree) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
+  throw new Error(`no free port from ${ports.from} to ${ports.to}`);
 }
 
 /** Servers and runs that a test has not ended yet. */

@@ -6,7 +6,7 @@
  * process, a consumer that is dead and says that all is well.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventLog, KafkaEventLog, KafkaEventLogOptions, LogEvent, PoisonEvent, SubscribeOptions } from '@dmb/event-log';
 import type { EntryRef, TopicName } from '@dmb/events';
 import { insertOutbox, outboxMigrations, relayOf, type Databases } from '@dmb/postgres';
@@ -18,6 +18,7 @@ import { startTestKafka } from '../src/kafka-engine.ts';
 import { KafkaPlace, Wire } from './kafka-harness.ts';
 
 const brokers = await sharedKafka();
+beforeEach(() => sharedKafka());
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 const until = async (condition: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> => {
   for (const deadline = Date.now() + withinMs; !(await condition()); await sleep(10)) if (Date.now() > deadline) throw new Error('waited in vain');
