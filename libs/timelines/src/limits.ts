@@ -52,6 +52,8 @@ export const redisLimits = {
   linkWaitMsMax: 500,
   /** Bytes of waiting pushes of one lane that go out as one flush. */
   flushBytesMax: 1_048_576,
+  /** Flushes of one lane on their way to a node: while one is applied the next is there already. */
+  flushesOutMax: 3,
   /** How often commands are sent to where the cluster says that their shard has gone, with pauses of this long times the attempt. */
   redirectsMax: 5,
   redirectPauseMs: 50,

@@ -83,6 +83,11 @@ export class MemoryTimelines implements Timelines {
     return Promise.resolve();
   }
 
+  /** Nobody is ever asked: what this process forgets, it forgets with itself. */
+  onLoss(): void {
+    return;
+  }
+
   applied(lane: number): Promise<bigint | undefined> {
     return Promise.resolve(this.marks.get(lane));
   }

@@ -48,14 +48,36 @@ export interface TimelineSnapshot {
   readonly exactFrom: PostId;
 }
 
+/** How a push is carried. */
+export interface PushOptions {
+  /** Part of something large: others must not wait behind it. A lane is for bulk always, or never. */
+  readonly bulk?: boolean;
+}
+
+/** A part of the store came back without what had been written to it last. */
+export interface StoreLoss {
+  /** Everything until then is there; Unix milliseconds, by the clock of this process. */
+  readonly sinceMs: number;
+  /** Whether the lists of a shard are in that part. */
+  holds(shard: number): boolean;
+}
+
+/** What becomes of the lists of that part: only some are removed, because the rest will be pushed again; or all. */
+export type LossAnswer = { readonly removed: readonly Reader[] } | 'remove all';
+
 /** The timelines of persons who read. */
 export interface Timelines {
   /**
    * Pushes to present lists and resolves once every list has it. Calls of one delivery lane are
-   * applied in the order of the calls; `position` rises per lane and is remembered as a mark
-   * together with what was pushed.
+   * applied in the order of the calls, which need not wait for each other; `position` rises per lane and is
+   * remembered as a mark together with what was pushed.
    */
-  push(lane: number, position: bigint, pushes: readonly Push[]): Promise<void>;
+  push(lane: number, position: bigint, pushes: readonly Push[], options?: PushOptions): Promise<void>;
+  /**
+   * Asks `answer` what to do about a {@link StoreLoss}. Until it has resolved nothing is pushed to that part; it is asked again if it
+   * rejects. Who does not ask to be asked has all lists of the part removed.
+   */
+  onLoss(answer: (loss: StoreLoss) => Promise<LossAnswer>): void;
   /** The last position that was applied in a lane; undefined when the store has forgotten (flushed, restarted). */
   applied(lane: number): Promise<bigint | undefined>;
   read(reader: Reader): Promise<TimelineRead>;

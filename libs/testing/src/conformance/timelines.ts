@@ -50,6 +50,7 @@ export class SnapshotFirst implements Timelines {
     return this.inner.rebuild(of, () => Promise.resolve(snapshot));
   }
   push = (lane: number, position: bigint, pushes: readonly Push[]) => this.inner.push(lane, position, pushes);
+  onLoss = () => this.inner.onLoss(() => Promise.resolve('remove all'));
   applied = (lane: number) => this.inner.applied(lane);
   read = (of: Reader) => this.inner.read(of);
   remove = (readers: readonly Reader[]) => this.inner.remove(readers);

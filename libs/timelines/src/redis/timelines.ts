@@ -2,11 +2,15 @@
  * Timelines on Redis: one list of ids for each present reader.
  *
  * **Pushing** turns pushes into the text of their commands, one text for each node, and hands each to the
- * {@link Link} of the node. A lane has one flush out to a node; what is pushed meanwhile waits, and goes out
- * together as the next. A flush ends with its marks, in the same text, hence applied after all of it:
+ * {@link Link} of the node. A lane has at most `flushesOutMax` flushes out to a node, one behind the other on one connection, so that
+ * the node never waits for us; what is pushed meanwhile waits, and goes out together as the next. A flush ends with its marks, in the
+ * same text, hence applied after all of it:
  *   <lane>             the highest position of the lane, for whoever asks `applied`
- *   <lane>.<writer>    how many flushes this process has made there; several processes push, each has its own
+ *   <lane>.<writer>    the last flush of this process there, numbered by the time; several processes push, each has its own
  * `RPUSHX` on an absent list does nothing, so no list is created by pushing.
+ *
+ * **Bulk** has a connection of its own. Redis reads 16 KiB from a connection before it turns to the next one, so whatever else
+ * is pushed waits for some 150 commands of a million at most, however many of them are on their way.
  *
  * **Commands refused.** MOVED and ASK: the commands named by them are sent again, by the new table, or to the node
  * named. Anything else (out of memory, loading, read-only) fails the push: its consumer keeps its
@@ -15,10 +19,10 @@
  *
  * **A failover that lost the last writes** shows when a connection is made, and only then: whoever was promoted, or came
  * back with an older state, was not connected to us before. Each new connection compares our own marks with what we
- * flushed. Lower, or missing: writes are gone, and which is not known. The lists of that node are
- * removed before anything else is pushed to it; its readers rebuild from Postgres, as after a restart without
- * persistence (where there is nothing to remove). Rejected: to push again what is missing, which needs every
- * flush of the last minutes kept; rebuilding needs nothing and repairs more (a removal that was lost as well).
+ * flushed. All missing: it was emptied; what lists it has are removed. Lower: everything that was written after the moment that the
+ * mark tells is gone, in the order in which it was written, and nothing before it. Before anything else is pushed there, whoever pushes
+ * is asked (`onLoss`): it names the lists to be removed again, and pushes the rest again by and by; ids that come late, or
+ * twice, are sorted when read. Without an answer all lists of the node are removed, and its readers rebuild from Postgres.
  *
  * **Reading** takes the whole list in one command, and sorts its unordered tail ({@link IdList}). Above
  * `readLengthFactor` times its length the list is cut in the background. One that is pushed to and never read is cut when a push
@@ -37,7 +41,7 @@ import type { Redis } from 'ioredis';
 import type { PostId } from '@dmb/protocol';
 import { IdList } from '../id-list.ts';
 import { assertTimelineLimits, redisLimits, timelineLimits, type TimelineLimits } from '../limits.ts';
-import type { Push, Reader, TimelineRead, Timelines, TimelineSnapshot } from '../ports.ts';
+import type { LossAnswer, Push, PushOptions, Reader, StoreLoss, TimelineRead, Timelines, TimelineSnapshot } from '../ports.ts';
 import { listKey, listPrefix, lockKey } from './keys.ts';
 import { Link } from './link.ts';
 import { isElsewhere, movedTo, unavailable, type NodeTable, type RedisNode, type RedisNodes } from './nodes.ts';
@@ -57,14 +61,24 @@ type PartResult = { readonly errors: ReadonlyMap<number, string>; readonly long:
 /** One lane at one node. */
 interface Lane {
   readonly name: string;
+  readonly link: Link;
   waiting: Part[];
-  busy: boolean;
+  /** Flushes on their way. */
+  out: number;
 }
 
 /** What we do at one node. */
 interface Pusher {
   readonly link: Link;
+  /** Made when something large is pushed for the first time. */
+  bulk: Link | undefined;
   readonly lanes: Map<string, Lane>;
+}
+
+/** Our flushes of one lane, as the marks of a node should have them. */
+interface Flushed {
+  readonly first: number;
+  last: number;
 }
 
 export interface RedisTimelinesOptions {
@@ -74,6 +88,8 @@ export interface RedisTimelinesOptions {
 
 /** The lane of removals. It has no position: only its flushes are counted. */
 const removals = 'r';
+/** Flushes are numbered by the millisecond, with room for several in one. */
+const flushesPerMs = 1_024;
 const nonce = (): string => randomBytes(3).toString('base64url');
 
 /** Timelines in Redis, shared by all processes of an installation. */
@@ -83,8 +99,11 @@ export class RedisTimelines implements Timelines {
   /** Names this process among those that push. Begins with the time, so that the oldest sorts first. */
   private readonly writer = `${Date.now().toString(36)}${randomBytes(4).toString('hex')}`;
   private readonly pushers = new Map<RedisNode, Pusher>();
-  /** Which of our flushes was the last that each field of the marks tells of, by place of the marks. */
-  private readonly flushed = new Map<string, Map<string, number>>();
+  /** Which of our flushes each field of the marks should tell of, by place of the marks. */
+  private readonly flushed = new Map<string, Map<string, Flushed>>();
+  /** New connections to a node are looked at one after the other. */
+  private readonly looking = new Map<RedisNode, Promise<void>>();
+  private answerLoss: ((loss: StoreLoss) => Promise<LossAnswer>) | undefined;
   private readonly highest = new Map<string, bigint>();
   /** When this process renewed the expiry of a list, the one renewed longest ago first. */
   private readonly renewed = new Map<string, number>();
@@ -103,14 +122,19 @@ export class RedisTimelines implements Timelines {
     this.stopListening = this.nodes.onTable(() => this.forgetNodes());
   }
 
-  async push(lane: number, position: bigint, pushes: readonly Push[]): Promise<void> {
+  async push(lane: number, position: bigint, pushes: readonly Push[], { bulk = false }: PushOptions = {}): Promise<void> {
     const name = String(lane);
     const highest = this.highest.get(name);
     if (highest === undefined || highest < position) this.highest.set(name, position);
     await this.deliver(
       name,
       pushes.filter(({ ids }) => ids.length > 0),
+      bulk,
     );
+  }
+
+  onLoss(answer: (loss: StoreLoss) => Promise<LossAnswer>): void {
+    this.answerLoss = answer;
   }
 
   async applied(lane: number): Promise<bigint | undefined> {
@@ -187,11 +211,11 @@ export class RedisTimelines implements Timelines {
     this.stopListening();
     this.cuts.clear();
     await Promise.allSettled(this.background);
-    for (const { link } of this.pushers.values()) link.close();
+    for (const { link, bulk } of this.pushers.values()) for (const each of [link, bulk]) each?.close();
     const { nodes, marks } = this.nodes.table;
     // Nobody compares them any more. Should Redis be away, they go with those of the oldest writers.
     const removed = nodes.map(async (node) => {
-      const fields = [...(this.flushed.get(this.marksAt(node)) ?? new Map<string, number>()).keys()];
+      const fields = [...(this.flushed.get(this.marksAt(node)) ?? new Map<string, Flushed>()).keys()];
       if (fields.length > 0) await node.commands.hdel(marks.get(node) ?? '', ...fields);
     });
     await Promise.allSettled(removed);
@@ -200,14 +224,14 @@ export class RedisTimelines implements Timelines {
   }
 
   /** Sends the commands of `work` until each was applied; a push without ids removes. */
-  private async deliver(lane: string, work: readonly Push[]): Promise<void> {
+  private async deliver(lane: string, work: readonly Push[], bulk = false): Promise<void> {
     let rest = work;
     for (let attempt = 1; ; attempt++) {
       const { table } = this.nodes;
       const texts = textsOf(table, rest);
       // Every node gets the mark, so that the marks of a lane agree; a repetition goes where there is something to do.
       const targets = table.nodes.filter((node) => (attempt === 1 && lane !== removals) || texts.has(node));
-      const results = await Promise.all(targets.map((node) => this.enqueue(node, lane, texts.get(node))));
+      const results = await Promise.all(targets.map((node) => this.enqueue(node, lane, bulk, texts.get(node))));
       const again = this.nodes.mode === 'nodes' ? [] : commandsAt(table, rest, undefined).map(({ command }) => command);
       let moved: string | undefined;
       for (const [index, result] of results.entries()) {
@@ -244,36 +268,36 @@ export class RedisTimelines implements Timelines {
     return replies?.every(([failed]) => failed === null) ?? false;
   }
 
-  private enqueue(node: RedisNode, name: string, work: { readonly text: string; readonly commands: number } = { text: '', commands: 0 }): Promise<PartResult> {
+  private enqueue(node: RedisNode, name: string, bulk: boolean, work: { readonly text: string; readonly commands: number } = { text: '', commands: 0 }): Promise<PartResult> {
     return new Promise((settle) => {
-      const { link, lanes } = this.pusherOf(node);
-      let lane = lanes.get(name);
-      if (lane === undefined) lanes.set(name, (lane = { name, waiting: [], busy: false }));
+      const pusher = this.pusherOf(node);
+      let lane = pusher.lanes.get(name);
+      if (lane === undefined) pusher.lanes.set(name, (lane = { name, link: bulk ? this.bulkLink(node, pusher) : pusher.link, waiting: [], out: 0 }));
       lane.waiting.push({ ...work, settle });
-      if (!lane.busy) void this.flushLane(node, link, lane);
+      if (lane.out < redisLimits.flushesOutMax) void this.flushLane(node, lane);
     });
   }
 
   /** Flushes what waits in a lane until nothing does. Never throws. */
-  private async flushLane(node: RedisNode, link: Link, lane: Lane): Promise<void> {
-    lane.busy = true;
+  private async flushLane(node: RedisNode, lane: Lane): Promise<void> {
+    lane.out++;
     while (lane.waiting.length > 0) {
       let bytes = 0;
       const end = lane.waiting.findIndex(({ text }) => (bytes += text.length) > redisLimits.flushBytesMax);
       const parts = lane.waiting.splice(0, end < 0 ? lane.waiting.length : Math.max(end, 1));
       try {
-        await this.flushParts(node, link, lane.name, parts);
+        await this.flushParts(node, lane.link, lane.name, parts);
       } catch (error) {
         for (const { settle } of parts) settle({ failed: error });
       }
     }
-    lane.busy = false;
+    lane.out--;
   }
 
   private async flushParts(node: RedisNode, link: Link, lane: string, parts: readonly Part[]): Promise<void> {
     const commands = parts.reduce((sum, part) => sum + part.commands, 0);
     const field = `${lane}.${this.writer}`;
-    const flush = ++this.flushes;
+    const flush = (this.flushes = Math.max(this.flushes + 1, Date.now() * flushesPerMs));
     const highest = this.highest.get(lane);
     const marks = this.nodes.table.marks.get(node);
     if (marks === undefined) throw new Error('no node has shard: this one has left');
@@ -285,9 +309,7 @@ export class RedisTimelines implements Timelines {
     if (isRefused !== undefined) link.abandon(new Error(isRefused));
     const markError = errors.get(commands);
     if (markError === undefined) {
-      const place = this.marksAt(node);
-      const fields = this.flushed.get(place) ?? new Map<string, number>();
-      this.flushed.set(place, fields.set(field, flush));
+      this.noteFlush(node, field, flush);
     } else if (!isElsewhere(new Error(markError))) {
       throw new Error(markError);
     }
@@ -302,32 +324,69 @@ export class RedisTimelines implements Timelines {
     }
   }
 
+  private noteFlush(node: RedisNode, field: string, flush: number): void {
+    const place = this.marksAt(node);
+    let fields = this.flushed.get(place);
+    if (fields === undefined) this.flushed.set(place, (fields = new Map()));
+    const known = fields.get(field);
+    if (known === undefined) fields.set(field, { first: flush, last: flush });
+    else known.last = Math.max(known.last, flush);
+  }
+
   private pusherOf(node: RedisNode): Pusher {
     let pusher = this.pushers.get(node);
     if (pusher === undefined) {
-      pusher = { link: new Link(node, (redis) => this.prepare(node, redis)), lanes: new Map() };
+      pusher = { link: new Link(node, (redis) => this.prepare(node, redis)), bulk: undefined, lanes: new Map() };
       this.pushers.set(node, pusher);
     }
     return pusher;
   }
 
+  private bulkLink(node: RedisNode, pusher: Pusher): Link {
+    return (pusher.bulk ??= new Link(node, (redis) => this.prepare(node, redis)));
+  }
+
   /** Looks at who answers on a new connection: a master that has everything that we flushed there. */
   private async prepare(node: RedisNode, redis: Redis): Promise<void> {
-    const [role] = (await redis.role()) as [string];
-    if (role !== 'master') throw new Error('READONLY it is a replica');
-    const marks = this.nodes.table.marks.get(node);
-    if (marks === undefined) return;
-    const expected = this.flushed.get(this.marksAt(node)) ?? new Map<string, number>();
-    if (expected.size > 0) {
-      const found = await redis.hmget(marks, ...expected.keys());
-      const lost = [...expected.values()].filter((flush, index) => Number(found[index] ?? -1) < flush).length;
-      if (lost > 0) {
-        const removed = await removeLists(redis);
-        expected.clear();
-        this.nodes.logger.warn('Redis came back without what was written last; its timelines are rebuilt as they are read', { node: node.name, removed });
-      }
+    const before = this.looking.get(node);
+    const looked = (async () => {
+      await before?.catch(() => undefined);
+      const [role] = (await redis.role()) as [string];
+      if (role !== 'master') throw new Error('READONLY it is a replica');
+      const marks = this.nodes.table.marks.get(node);
+      if (marks === undefined) return;
+      await this.compare(node, redis, marks);
+      await removeOldWriters(redis, marks);
+    })();
+    this.looking.set(node, looked);
+    await looked;
+  }
+
+  /** Compares the marks of a node with what we flushed there, and mends what is missing. */
+  private async compare(node: RedisNode, redis: Redis, marks: string): Promise<void> {
+    const expected = this.flushed.get(this.marksAt(node));
+    if (expected === undefined || expected.size === 0) return;
+    const found = await redis.hmget(marks, ...expected.keys());
+    const lost = [...expected.values()].flatMap(({ first, last }, index) => {
+      const mark = found[index];
+      if (mark === null || mark === undefined) return [first - 1];
+      return Number(mark) < last ? [Number(mark)] : [];
+    });
+    if (lost.length === 0) return;
+    const sinceMs = Math.floor(Math.min(...lost) / flushesPerMs);
+    const wasEmptied = found.every((mark) => mark === null);
+    const holds = (shard: number): boolean => this.nodes.table.byShard[shard] === node;
+    const answer = wasEmptied ? undefined : await this.answerLoss?.({ sinceMs, holds });
+    const { logger } = this.nodes;
+    if (answer === undefined || answer === 'remove all') {
+      const removed = await removeLists(redis);
+      logger.warn('Redis came back without what was written last; its timelines are rebuilt as they are read', { node: node.name, removed });
+    } else {
+      const removed = answer.removed.filter(({ shard }) => holds(shard));
+      await unlinkAll(redis, removed.map(({ shard, person }) => listKey(shard, person)));
+      logger.warn('Redis came back without what was written last; it is written again', { node: node.name, sinceMs, removed: removed.length });
     }
-    await removeOldWriters(redis, marks);
+    expected.clear();
   }
 
   /** Where the marks of a node are compared: its place in the list, or a shard of it, whoever has that now. */
@@ -337,10 +396,11 @@ export class RedisTimelines implements Timelines {
 
   private forgetNodes(): void {
     const { nodes } = this.nodes.table;
-    for (const [node, { link }] of this.pushers) {
+    for (const [node, { link, bulk }] of this.pushers) {
       if (nodes.includes(node)) continue;
       this.pushers.delete(node);
-      link.close();
+      this.looking.delete(node);
+      for (const each of [link, bulk]) each?.close();
     }
   }
 
@@ -445,13 +505,19 @@ async function scanLists(redis: Redis, visit: (keys: readonly string[]) => Promi
 async function removeLists(redis: Redis): Promise<number> {
   let removed = 0;
   await scanLists(redis, async (keys) => {
-    const pipeline = redis.pipeline();
-    // One by one: in a cluster a command must not name keys of two slots.
-    for (const key of keys) pipeline.unlink(key);
-    for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error;
+    await unlinkAll(redis, keys);
     removed += keys.length;
   });
   return removed;
+}
+
+async function unlinkAll(redis: Redis, keys: readonly string[]): Promise<void> {
+  for (let from = 0; from < keys.length; from += redisLimits.scanKeys) {
+    const pipeline = redis.pipeline();
+    // One by one: in a cluster a command must not name keys of two slots.
+    for (const key of keys.slice(from, from + redisLimits.scanKeys)) pipeline.unlink(key);
+    for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error;
+  }
 }
 
 /** How many lists one server has, and how many ids in them. */
