@@ -1,6 +1,7 @@
 export { type CopyRows, type CopyValue } from './copy.ts';
 export { Databases, openDatabases, type OpenDatabasesOptions } from './databases.ts';
 export { type Database, type DedicatedConnection } from './database.ts';
+export { DatabaseUse, type DatabaseUseMode, type DatabaseUseOptions } from './database-use.ts';
 export { DatabaseError, isConnectionLost, isConstraintViolation, isDiskFull, isTimeout, isTransactionConflict, isUniqueViolation, type DatabaseFault } from './errors.ts';
 export { openInstallation, planShards, shardCount, type Installation, type ShardRange } from './installation.ts';
 export { databaseLimits, embeddedLimits, migrationLimits, outboxLimits } from './limits.ts';

@@ -22,6 +22,8 @@ interface Common<Name extends string> {
   readonly unit?: string;
   /** What happens without it, where that is no constant: `the port in DMB_DOMAIN, else 8080`. The value is then undefined. */
   readonly defaultText?: string;
+  /** The program cannot do without. */
+  readonly required?: true;
   /** Never printed. */
   readonly secret?: true;
   /** One sentence about what is wrong with a well-formed value (without the name), or undefined. */
@@ -37,20 +39,22 @@ export type VariableSpec =
   | (Common<string> & { readonly type: 'path'; readonly default?: string })
   | (Common<string> & { readonly type: 'url-list'; readonly protocols: readonly string[]; readonly default?: readonly string[] })
   | (Common<string> & { readonly type: 'network-list'; readonly default?: readonly string[] })
+  /** `host:port` each. */
+  | (Common<string> & { readonly type: 'address-list'; readonly default?: readonly string[] })
   | (Common<string> & { readonly type: 'enum'; readonly values: readonly string[]; readonly default?: string });
 
 type TypeOf<Spec> = Spec extends { type: 'port' | 'int' }
   ? number
   : Spec extends { type: 'boolean' }
     ? boolean
-    : Spec extends { type: 'url-list' | 'network-list' }
+    : Spec extends { type: 'url-list' | 'network-list' | 'address-list' }
       ? readonly string[]
       : Spec extends { type: 'enum'; values: readonly (infer Value)[] }
         ? Value
         : string;
 
-/** The value of a variable: undefined is possible only where no `default` is declared. */
-export type ValueOf<Spec> = Spec extends { default: unknown } ? TypeOf<Spec> : TypeOf<Spec> | undefined;
+/** The value of a variable: undefined is possible only where no `default` is declared, and it is not `required`. */
+export type ValueOf<Spec> = Spec extends { default: unknown } | { required: true } ? TypeOf<Spec> : TypeOf<Spec> | undefined;
 
 export type Declaration = Readonly<Record<string, VariableSpec>>;
 export type ConfigOf<D extends Declaration> = { readonly [Key in keyof D]: ValueOf<D[Key]> };
@@ -74,6 +78,7 @@ export function readConfig<const D extends Declaration>(declaration: D, environm
   for (const [key, spec] of Object.entries(declaration)) {
     const text = environment[spec.name]?.trim();
     if (text === undefined || text === '') {
+      if (spec.required) problems.push(`${spec.name} must be set: ${typeText(spec)}.`);
       values[key] = spec.type === 'path' && spec.default !== undefined ? resolve(spec.default) : spec.default;
       continue;
     }
@@ -137,6 +142,10 @@ function parse(spec: VariableSpec, text: string): Parsed {
       const good = urls.every((url) => URL.canParse(url) && spec.protocols.includes(new URL(url).protocol.slice(0, -1)));
       return good && urls.length > 0 ? { value: urls } : { wrong: `must be a list of ${oneOf(spec.protocols.map((name) => `${name}://`))} URLs` };
     }
+    case 'address-list': {
+      const addresses = members(text);
+      return addresses.length > 0 && addresses.every(isAddress) ? { value: addresses } : { wrong: 'must be a list of addresses such as kafka-1:9092' };
+    }
     case 'network-list': {
       const networks = members(text);
       return networks.every(isNetwork) ? { value: networks } : { wrong: 'must be a list of IP addresses or networks such as 10.0.0.0/8' };
@@ -150,6 +159,10 @@ function integer(text: string, min: number, max: number, wrong: string): Parsed 
 }
 
 const members = (text: string): string[] => text.split(/[\s,]+/).filter((member) => member !== '');
+const isAddress = (text: string): boolean => {
+  const port = Number(/^(?:\[[\da-f:.]+\]|[\w.-]+):(\d{1,5})$/i.exec(text)?.[1] ?? 0);
+  return port >= 1 && port <= 65_535;
+};
 const isNetwork = (text: string): boolean => (text.includes('/') ? ipaddr.isValidCIDR(text) : ipaddr.isValid(text));
 const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}…` : text);
 const oneOf = (values: readonly string[]): string =>
@@ -178,12 +191,15 @@ function typeText(spec: VariableSpec): string {
       return oneOf(spec.values);
     case 'url-list':
       return `a list of ${oneOf(spec.protocols.map((name) => `${name}://`))} URLs`;
+    case 'address-list':
+      return 'a list of addresses, host:port';
     case 'network-list':
       return 'a list of IP addresses or networks';
   }
 }
 
 function defaultText(spec: VariableSpec): string {
+  if (spec.required) return 'none, it must be set';
   if (spec.defaultText !== undefined) return spec.defaultText;
   if (spec.default === undefined) return 'none';
   if (spec.secret) return 'a secret';

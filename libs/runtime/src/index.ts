@@ -16,3 +16,5 @@ export type { LifecycleOptions, Part, ReadinessCheck, RunOptions } from './lifec
 export { meter, metricTable } from './metrics.ts';
 export type { Meter, MetricName } from './metrics.ts';
 export { routeNamer, startTelemetry, stopTelemetry, telemetryVariables } from './telemetry.ts';
+export { serverAddress, serverVariables } from './server-settings.ts';
+export type { ServerAddress } from './server-settings.ts';

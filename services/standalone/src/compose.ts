@@ -20,13 +20,13 @@ import { routes, serviceNames, type ServiceName } from '@dmb/events';
 import { createFanOutModule, FanOut } from '@dmb/fan-out';
 import { createIdentityModule, identityConfig, operatorLink } from '@dmb/identity';
 import { createMicroblogModule, Microblog, microblogConfig } from '@dmb/microblog';
+import { DatabaseUse } from '@dmb/postgres';
 import { AppError, Calls, errorPageOf, meter, readConfig, routeNamer, silentLogger, StartError, type Environment, type Lifecycle, type Logger } from '@dmb/runtime';
 import { createIngress, createServiceApp, knownHosts, type Ingress, type ServiceApp, type ServiceAppOptions } from '@dmb/runtime/http';
 import { createTimelineModule, Streams, StreamUpgrades, timelineConfig } from '@dmb/timeline';
 import { MemoryLimits, MemoryLiveEvents, MemoryTimelines } from '@dmb/timelines';
 import type { Settings } from './config.ts';
 import { Engines } from './engines.ts';
-import { SoleUse } from './sole-use.ts';
 
 /** The running program, as far as whoever started it asks. */
 export interface Standalone {
@@ -49,7 +49,7 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
 
   lifecycle.add({ name: 'port', start: () => tryPort(settings) });
   engines.addTo(lifecycle, settings, logger);
-  const soleUse = new SoleUse({ database: () => engines.of('identity').all[0] ?? missing(), logger, onRegained: () => timelines.clear() });
+  const soleUse = new DatabaseUse({ mode: 'alone', database: () => engines.of('identity').all[0] ?? missing(), logger, onRegained: () => timelines.clear() });
   lifecycle.add({ name: 'sole use of the database', start: () => soleUse.take(), stop: () => soleUse.release() });
   lifecycle.check('sole use of the database', () => soleUse.isHeld);
   lifecycle.add({

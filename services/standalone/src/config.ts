@@ -7,35 +7,20 @@
  * opens a server to the world by starting it. Whoever sets a real domain means to be reached.
  */
 import { existsSync } from 'node:fs';
-import { isIP } from 'node:net';
-import { domainIdOf, isLocalhost, baseUrl, normaliseDomain, type Domain, type DomainId } from '@dmb/protocol';
-import { StartError, readConfig, variable, type ConfigOf, type Environment } from '@dmb/runtime';
+import { readConfig, serverAddress, serverVariables, StartError, variable, type ConfigOf, type Environment, type ServerAddress } from '@dmb/runtime';
 
 /** Where a server listens when nothing says otherwise. */
 const httpPortDefault = 8080;
 
 export const standaloneConfig = {
-  domain: variable({
-    name: 'DMB_DOMAIN',
-    type: 'string',
-    defaultText: 'localhost:<DMB_HTTP_PORT>',
-    form: 'a domain name, with a port only if it is not the usual one',
-    describe: 'The domain in every handle and address. It is kept with the data at the first start and cannot be changed later.',
-  }),
+  domain: serverVariables.domain,
   httpPort: variable({
     name: 'DMB_HTTP_PORT',
     type: 'port',
     defaultText: `the port in DMB_DOMAIN, else ${httpPortDefault}`,
     describe: 'The TCP port on which the server listens.',
   }),
-  httpHost: variable({
-    name: 'DMB_HTTP_HOST',
-    type: 'string',
-    defaultText: '127.0.0.1 while the domain is localhost or below it, else :: (every address)',
-    form: 'an IP address or localhost',
-    describe: 'The address on which the server listens.',
-    check: (value: string) => (value === 'localhost' || isIP(value) !== 0 ? undefined : 'must be an IP address or localhost'),
-  }),
+  httpHost: serverVariables.httpHost,
   data: variable({
     name: 'DMB_DATA',
     type: 'path',
@@ -44,12 +29,7 @@ export const standaloneConfig = {
   }),
   tlsCert: variable({ name: 'DMB_TLS_CERT', type: 'path', describe: 'PEM file with the TLS certificate and its chain. Given together with DMB_TLS_KEY.' }),
   tlsKey: variable({ name: 'DMB_TLS_KEY', type: 'path', describe: 'PEM file with the private key of DMB_TLS_CERT.' }),
-  trustedProxies: variable({
-    name: 'DMB_TRUSTED_PROXIES',
-    type: 'network-list',
-    default: [],
-    describe: 'Addresses or networks of reverse proxies whose X-Forwarded-For is believed.',
-  }),
+  trustedProxies: serverVariables.trustedProxies,
   databaseUrl: variable({
     name: 'DATABASE_URL',
     type: 'url-list',
@@ -58,24 +38,12 @@ export const standaloneConfig = {
     defaultText: 'none: a Postgres of its own in the data folder',
     describe: 'A Postgres of yours. A comma-separated list spreads the data over several; their order and number are fixed at the first start.',
   }),
-  logLevel: variable({ name: 'DMB_LOG_LEVEL', type: 'enum', values: ['debug', 'info', 'warn', 'error'], default: 'warn', describe: 'The least important lines that are logged (to standard error).' }),
-  telemetry: variable({
-    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
-    type: 'url-list',
-    protocols: ['http', 'https'],
-    defaultText: 'none: telemetry is off',
-    describe: 'Where traces and metrics go by OTLP. All other OTEL_* variables of OpenTelemetry count too.',
-  }),
+  logLevel: serverVariables.logLevel,
+  telemetry: serverVariables.telemetry,
 } as const;
 
 /** The settings with everything worked out. */
-export interface Settings {
-  readonly domain: Domain;
-  readonly domainId: DomainId;
-  /** Without a slash at the end. */
-  readonly baseUrl: string;
-  readonly https: boolean;
-  readonly host: string;
+export interface Settings extends ServerAddress {
   readonly port: number;
   readonly data: string;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
@@ -87,19 +55,15 @@ export interface Settings {
 /** @throws {StartError} one sentence per wrong value */
 export function readSettings(environment: Environment): Settings {
   const values = readConfig(standaloneConfig, environment);
-  const domain = normaliseDomain(values.domain ?? `localhost:${values.httpPort ?? httpPortDefault}`);
-  if (domain === undefined) throw new StartError(`DMB_DOMAIN must be a domain name such as example.org, not "${values.domain ?? ''}".`);
-  const local = isLocalhost(domain);
+  const address = serverAddress(values.domain ?? `localhost:${values.httpPort ?? httpPortDefault}`);
+  const { domain } = address;
   const portInDomain = domain.includes(':') ? Number(domain.slice(domain.indexOf(':') + 1)) : undefined;
   return {
-    domain,
-    domainId: domainIdOf(domain),
-    baseUrl: baseUrl(domain),
-    https: !local,
-    host: values.httpHost ?? (local ? '127.0.0.1' : '::'),
+    ...address,
+    host: values.httpHost ?? address.host,
     port: values.httpPort ?? portInDomain ?? httpPortDefault,
     data: values.data,
-    tls: readTls(values, local),
+    tls: readTls(values, !address.https),
     trustedProxies: values.trustedProxies,
     databaseUrls: values.databaseUrl,
     logLevel: values.logLevel,

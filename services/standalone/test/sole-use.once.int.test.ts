@@ -1,16 +1,16 @@
 /** Two programs on one database would each miss what the other took; the second one must say so and end. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Databases } from '@dmb/postgres';
+import { DatabaseUse, type Databases, type DatabaseUseMode } from '@dmb/postgres';
 import { identityMigrations } from '@dmb/identity';
 import { silentLogger } from '@dmb/runtime';
 import { createTestDatabases, type TestDatabases } from '@dmb/testing';
-import { SoleUse } from '../src/sole-use.ts';
 
 let made: TestDatabases;
 let databases: Databases;
 let regained = 0;
-const sole = (): SoleUse =>
-  new SoleUse({
+const sole = (mode: DatabaseUseMode = 'alone'): DatabaseUse =>
+  new DatabaseUse({
+    mode,
     database: () => databases.all[0]!,
     logger: silentLogger,
     onRegained: async () => {
@@ -35,6 +35,17 @@ it('is refused while another has it, and free once that one lets go', async () =
   const third = sole();
   await third.take();
   await third.release();
+});
+
+it('is refused while others share, and sharing while another has it alone', async () => {
+  const [first, second, alone] = [sole('shared'), sole('shared'), sole()];
+  await Promise.all([first.take(), second.take()]);
+  await expect(alone.take()).rejects.toThrow('Another DMB uses this database');
+  await Promise.all([first.release(), second.release()]);
+  const [only, late] = [sole(), sole('shared')];
+  await only.take();
+  await expect(late.take()).rejects.toThrow('A DMB that runs as one process uses this database');
+  await only.release();
 });
 
 it('is taken again when the connection breaks, and what is in memory forgotten', async () => {

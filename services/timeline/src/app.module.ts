@@ -16,7 +16,7 @@ import { Streams } from './streams/streams.ts';
 import { StreamUpgrades } from './streams/upgrades.ts';
 
 /** Starts and stops the service with the application. */
-class TimelineLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
+export class TimelineLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly context: TimelineContext;
   private readonly markers: MarkerStore;
   private readonly streams: Streams;
@@ -33,6 +33,11 @@ class TimelineLifecycle implements OnApplicationBootstrap, BeforeApplicationShut
     this.stopObserving = observeTimelines(this.context.timelines);
     await this.streams.start();
     this.subscription = await subscribeToPersons({ ...this.context, markers: this.markers });
+  }
+
+  /** False while events of persons cannot be had or handled. */
+  isHealthy(): boolean {
+    return this.subscription?.isHealthy() ?? false;
   }
 
   async beforeApplicationShutdown(): Promise<void> {

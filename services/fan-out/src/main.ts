@@ -1,0 +1,15 @@
+import { runService } from '@dmb/cluster';
+import { processEnvironment } from '@dmb/runtime';
+import { createFanOutModule } from './app.module.ts';
+import { fanOutConfig } from './config.ts';
+import { FanOut } from './fan-out.ts';
+import { fanOutMigrations } from './migrations.ts';
+
+await runService({
+  name: 'fan-out',
+  config: fanOutConfig,
+  migrations: fanOutMigrations,
+  module: (parts) => createFanOutModule(parts),
+  asks: ['microblog'],
+  checks: (provider) => ({ events: () => provider(FanOut).isHealthy() }),
+}, process.argv.slice(2), processEnvironment);
