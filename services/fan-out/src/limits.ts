@@ -26,6 +26,8 @@ export const fanOutLimits = {
   fetchesAtOnce: 4,
   /** Logs in one statement about cursors. */
   logsPerStatementMax: 1_000,
+  /** Own logs whose followers are loaded in one transaction. */
+  logsPerLoadMax: 10_000,
   /** First pause before a parked log is tried again; doubles up to the next. */
   parkedPauseMs: 500,
   parkedPauseMsMax: 600_000,

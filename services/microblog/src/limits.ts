@@ -55,6 +55,16 @@ export const microblogLimits = {
   changeAttemptsMax: 5,
 } as const;
 
+/** Bounds of loading many at once. */
+export const loadLimits = {
+  /** Microblogs in one transaction: some twenty rows each. */
+  microblogsPerTransactionMax: 10_000,
+  /** Microblogs that get their new followers in one transaction. */
+  followedPerTransactionMax: 500,
+  /** Follows that are written beside their persons in one transaction. */
+  followingPerTransactionMax: 50_000,
+} as const;
+
 /** Bounds of reading. */
 export const readLimits = {
   /** Ids in one answer of `snapshot` and `own-posts`. */

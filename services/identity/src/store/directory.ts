@@ -69,15 +69,16 @@ export class Directory {
     await this.#at(kind, key).execute(release, [...this.#key(kind, key), reservation]);
   }
 
-  #shard(kind: DirectoryKind, key: string): number {
+  /** Where the row of a key lives. */
+  shardOf(kind: DirectoryKind, key: string): number {
     return shardOfKey(JSON.stringify(['identity', this.#domain, kind, key]));
   }
 
   #at(kind: DirectoryKind, key: string) {
-    return this.#databases.at(this.#shard(kind, key));
+    return this.#databases.at(this.shardOf(kind, key));
   }
 
   #key(kind: DirectoryKind, key: string): unknown[] {
-    return [this.#shard(kind, key), this.#domain, kind, key];
+    return [this.shardOf(kind, key), this.#domain, kind, key];
   }
 }

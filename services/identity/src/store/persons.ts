@@ -1,4 +1,4 @@
-/** Persons and their passwords: the only file that spells these two tables. A person's rows are all at the shard of the person id. */
+/** Persons and their passwords: the only file that spells these two tables, beside the loader. A person's rows are all at the shard of the person id. */
 import { personEventWire } from '@dmb/events';
 import { insertOutbox, statement, type Databases, type Transaction } from '@dmb/postgres';
 import { type DomainId, type MicroblogId, type PersonId, type Uuid, shardOf } from '@dmb/protocol';

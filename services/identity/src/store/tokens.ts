@@ -1,5 +1,5 @@
 /**
- * Tokens, codes and the apps that they belong to: the only file that spells these three tables.
+ * Tokens, codes and the apps that they belong to: the only file that spells these three tables, beside the loader.
  *
  * All rows of one consent (app, code, token) are at the shard of the person, so giving, using and
  * revoking are single transactions. A code is used once: whoever uses it again gets nothing, and
