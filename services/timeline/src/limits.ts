@@ -37,6 +37,8 @@ export const streamLimits = {
   looksPerRefresh: 12,
   /** Looks in a row that may fail before a stream is closed because nobody can say whether it may go on. */
   failedLooksMax: 6,
+  /** Looks after which a client that has not taken our goodbye is cut off without it: at least 5 s, since one look may come just behind it. */
+  goodbyeLooks: 2,
   /** Heartbeats that a WebSocket may leave unanswered. */
   missedPongsMax: 2,
   /** Events that wait for one reader. */

@@ -1,5 +1,5 @@
 import { get as httpGet, type IncomingMessage } from 'node:http';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket as NetSocket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { EntryRef } from '@dmb/events';
@@ -288,34 +288,65 @@ describe('bad clients', () => {
     expect(many.closed!.code).toBe(1008);
   });
 
-  it('cuts off a client that reads nothing, and holds little for it', async () => {
+  /** A client of whom more waits than may, told nothing more, and not yet gone. */
+  async function unread(): Promise<NetSocket> {
     const [host = '', port = ''] = world.origin.split(':');
     const socket = connectSocket({ host, port: Number(port) });
     socket.on('error', () => undefined);
     await new Promise((resolve) => socket.once('connect', resolve));
     socket.write(`GET /api/v1/streaming?stream=user HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer ${ann.token}\r\n\r\n`);
     await new Promise((resolve) => socket.once('data', resolve));
-    socket.pause();
+    socket.removeAllListeners('data').pause();
+    // Of the same viewer: what it was told, the other was told before.
+    const reader = await open(undefined, { token: ann.token });
     // Posts so large that what the kernel buffers is soon full.
-    const posts = Array.from({ length: 40 }, () => world.services.append(news, 'post'));
-    const { services } = world;
     const large = 'x'.repeat(500_000);
     const listener = world.streams as unknown as { statuses: (asker: unknown, ids: readonly bigint[]) => Promise<Map<string, string>> };
     const original = listener.statuses;
     listener.statuses = (_asker, ids) => Promise.resolve(new Map(ids.map((id) => [String(id), JSON.stringify({ id: String(id), large })])));
     try {
-      for (const post of posts) {
-        await tell(post);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+      for (let told = 1; told <= 40; told++) {
+        await tell(world.services.append(news, 'post'));
+        await until(() => reader.messages.length === told);
       }
-      expect(services.logs.size).toBeGreaterThan(0);
-      await world.streams.look();
-      await world.streams.look();
-      await until(() => world.streams.open === 0);
     } finally {
       listener.statuses = original;
+    }
+    reader.ws.terminate();
+    await until(() => world.streams.open === 1);
+    return socket;
+  }
+
+  it('cuts off a client that reads nothing, and holds little for it', async () => {
+    const socket = await unread();
+    try {
+      for (let look = 0; look < streamLimits.goodbyeLooks; look++) {
+        expect(world.streams.open).toBe(1);
+        await world.streams.look();
+      }
+      await until(() => world.streams.open === 0);
+    } finally {
       socket.destroy();
     }
+  });
+
+  // A look may come just behind the goodbye.
+  it('leaves it the time to read on, to the code that says why', async () => {
+    const socket = await unread();
+    await world.streams.look();
+    let last = Buffer.alloc(0);
+    let bytes = 0;
+    socket.on('data', (data: Buffer) => {
+      bytes += data.length;
+      last = Buffer.concat([last, data]).subarray(-100);
+      // It says goodbye as well, as clients do, or it would be waited for.
+      if (/read too slowly/.test(last.toString('latin1'))) socket.end();
+    });
+    socket.resume();
+    await until(() => world.streams.open === 0);
+    expect(last.toString('latin1')).toMatch(/You read too slowly; please connect again$/);
+    expect(last.readUInt16BE(last.length - 'You read too slowly; please connect again'.length - 2)).toBe(4008);
+    expect(bytes).toBeLessThan(40 * 500_000);
   });
 
   it('leaves unread sockets to themselves no longer than two heartbeats', async () => {

@@ -63,6 +63,8 @@ export class Connection {
   outlet: Outlet | undefined;
   /** Set once goodbye was said. */
   isClosing = false;
+  /** Looks since then. */
+  looksClosing = 0;
   private readonly onClosed: () => void;
 
   constructor(request: OpenRequest, viewer: Viewer, onClosed: (connection: Connection) => void) {
@@ -509,8 +511,8 @@ export class Streams {
     const { outlet } = connection;
     if (outlet === undefined) return;
     if (connection.isClosing) {
-      // It had a whole look's time to take our goodbye.
-      outlet.destroy();
+      // The goodbye stands behind everything that it has not read yet.
+      if (++connection.looksClosing >= streamLimits.goodbyeLooks) outlet.destroy();
       return;
     }
     outlet.allowMessages?.();
