@@ -233,6 +233,20 @@ describe('tokens', () => {
     expect(answer.json()).toMatchObject({ scope: 'read write' });
     expect(await asked(answer.json<{ access_token: string }>().access_token)).toMatchObject({ asker: { kind: 'app', scopes: ['read', 'write'] } });
   });
+  // Housekeeping deletes them some time later.
+  it('of an app alone end by themselves when they lie unused, those of persons never', async () => {
+    const issued = (await token({ grant_type: 'client_credentials', ...(await registerApp(world)), scope: 'read write' })).json<{ access_token: string }>().access_token;
+    const app = await registerApp(world);
+    const ofPerson = (await exchange(app, await codeOf(await person('rarely'), app))).json<{ access_token: string }>().access_token;
+    const lieUnused = (days: number) => world.rows(`UPDATE token SET last_used = (now() - make_interval(days => $1))::date`, [days]);
+    await lieUnused(90);
+    expect(await asked(issued)).not.toBeNull();
+    await lieUnused(91);
+    expect(await asked(issued)).toBeNull();
+    expect(await asked(ofPerson)).not.toBeNull();
+    // Asking has not made it good again.
+    expect(await asked(issued)).toBeNull();
+  });
   it('that are unknown, malformed or foreign are none', async () => {
     const { secret } = await (async () => ({ secret: (await token({ grant_type: 'client_credentials', ...(await registerApp(world)) })).json<{ access_token: string }>().access_token }))();
     for (const wrong of ['', 'x', `${secret.slice(0, -3)}AAA`, 'A'.repeat(5_000), '../../etc']) expect(await asked(wrong)).toBeNull();

@@ -77,7 +77,8 @@ const findToken = statement(`SELECT t.token_id, t.domain_id, t.person_id, t.micr
   FROM token t
     JOIN app a ON a.person_shard = t.person_shard AND a.app_id = t.app_id
     LEFT JOIN person p ON p.person_shard = t.person_shard AND p.person_id = t.person_id
-  WHERE t.person_shard = $1 AND t.token_hash = $2`);
+  WHERE t.person_shard = $1 AND t.token_hash = $2
+    AND (t.person_id IS NOT NULL OR t.last_used >= (now() - make_interval(secs => $3))::date)`);
 const touchToken = statement('UPDATE token SET last_used = current_date WHERE person_shard = $1 AND token_hash = $2 AND last_used < current_date');
 const putApp = statement(`INSERT INTO app (person_shard, app_id, domain_id, name, website, redirect_uris, scopes) VALUES ($1, $2, $3, $4, $5, $6, $7)
   ON CONFLICT (person_shard, app_id) DO NOTHING`);
@@ -101,13 +102,13 @@ export class Tokens {
     this.#events = events;
   }
 
-  /** The token of a secret; undefined when unknown or revoked. Notes the day of its use. */
+  /** The token of a secret; undefined when unknown, revoked, or an app's own that lay unused for too long. Notes the day of its use. */
   async find({ shard, hash }: SecretKey): Promise<Token | undefined> {
     const database = this.#databases.at(shard);
     const [row] = await database.query<{
       token_id: string; domain_id: DomainId; person_id: PersonId | null; microblog_id: MicroblogId | null; scopes: string; created: Date; stale: boolean;
       app_id: Uuid<'app'>; name: string; website: string | null; redirect_uris: string[]; app_scopes: string; state: PersonState | null;
-    }>(findToken, [shard, hash]);
+    }>(findToken, [shard, hash, ages.appTokenUnusedMs / 1_000]);
     if (row === undefined || row.domain_id !== this.#domain) return undefined;
     if (row.stale) await database.execute(touchToken, [shard, hash]);
     return {
