@@ -32,6 +32,11 @@ export interface Database extends Queryable {
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** A connection of its own, beside the pool. `onLost` is called once if it breaks; the owner then asks for another one. */
   dedicated(onLost: (error: DatabaseError) => void): Promise<DedicatedConnection>;
+  /**
+   * Calls `heard` for each notification to a channel, on a connection of its own. Nothing is heard after `onLost`: the owner then
+   * listens again, and looks for what was told meanwhile.
+   */
+  listen(channel: string, heard: () => void, onLost: (error: DatabaseError) => void): Promise<{ close(): Promise<void> }>;
   /** The clock of the database server. */
   now(): Promise<Date>;
   /** Connections of the pool, for telemetry. */
@@ -136,6 +141,13 @@ class Dedicated implements DedicatedConnection {
     return await this.#use(() => runTransaction(this.#client, this.index, work, options, () => undefined));
   }
 
+  async listen(channel: string, heard: () => void): Promise<void> {
+    this.#client.on('notification', (notification) => {
+      if (notification.channel === channel) heard();
+    });
+    await this.execute(`LISTEN ${pg.escapeIdentifier(channel)}`);
+  }
+
   async close(): Promise<void> {
     this.#lose(new DatabaseError('connection-lost', 'the connection was closed'), true);
     await this.#client.end().catch(() => undefined);
@@ -209,11 +221,21 @@ export class PooledDatabase implements Database {
   }
 
   async dedicated(onLost: (error: DatabaseError) => void): Promise<DedicatedConnection> {
-    const connection: DedicatedConnection = await Dedicated.open(this.#config, this.index, (error, byUs) => {
+    return await this.#own(onLost);
+  }
+
+  async #own(onLost: (error: DatabaseError) => void): Promise<Dedicated> {
+    const connection: Dedicated = await Dedicated.open(this.#config, this.index, (error, byUs) => {
       this.#dedicated.delete(connection);
       if (!byUs) onLost(error);
     });
     this.#dedicated.add(connection);
+    return connection;
+  }
+
+  async listen(channel: string, heard: () => void, onLost: (error: DatabaseError) => void): Promise<{ close(): Promise<void> }> {
+    const connection = await this.#own(onLost);
+    await connection.listen(channel, heard);
     return connection;
   }
 

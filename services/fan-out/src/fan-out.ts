@@ -7,10 +7,12 @@ import { subscribeToEntries } from './events/entries.ts';
 import { observeLedger } from './metrics.ts';
 import { FollowerStore } from './store/followers.ts';
 import { JobStore } from './store/jobs.ts';
+import { PlanStore } from './store/plans.ts';
 import { ProgressStore } from './store/progress.ts';
 import { Applier } from './work/applier.ts';
 import { Bulk } from './work/bulk.ts';
 import { Deliverer } from './work/deliverer.ts';
+import { Loss } from './work/loss.ts';
 import { Repair } from './work/repair.ts';
 import { Sweep, type Ledger } from './work/sweep.ts';
 
@@ -20,6 +22,7 @@ export class FanOut {
   private readonly applier: Applier;
   private readonly bulk: Bulk;
   private readonly repair: Repair;
+  private readonly loss: Loss;
   private readonly sweeper: Sweep;
   private subscription: Subscription | undefined;
   private stopObserving: () => void = () => undefined;
@@ -46,6 +49,7 @@ export class FanOut {
       onJobs: () => this.bulk.wake(),
       onParked: () => this.repair.expect(),
     });
+    this.loss = new Loss({ databases, plans: new PlanStore(), applier: () => this.applier, timelines, background, logger, now, onJobs: () => this.bulk.wake() });
     this.sweeper = new Sweep({
       progress,
       applier: this.applier,
@@ -65,6 +69,7 @@ export class FanOut {
     this.bulk.start();
     this.repair.start();
     this.sweeper.start();
+    this.loss.start();
     this.stopObserving = observeLedger(() => {
       const { accepted, accounted, parkedLogs, behindSinceMs } = this.sweeper.ledger;
       const oldestGapSeconds = behindSinceMs === undefined ? 0 : ((this.context.now ?? Date.now)() - behindSinceMs) / 1_000;
@@ -75,7 +80,7 @@ export class FanOut {
       logger: this.context.logger,
       take: async (entries) => {
         await this.applier.take(entries);
-        this.bulk.look();
+        this.loss.tidy();
       },
       onLost: () => this.sweeper.request(),
     });

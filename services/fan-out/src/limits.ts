@@ -2,24 +2,44 @@
 import { assertLimits } from '@dmb/runtime';
 
 export const fanOutLimits = {
-  /** Delivery lanes: pushes of one lane are applied in the order of the calls. Lane = log_shard % lanes. */
+  /** Delivery lanes: pushes of one lane are applied in the order of the calls. Lane = log_shard % lanes; bulk has as many of its own above them. */
   lanes: 16,
   /** Audiences up to this many local readers are delivered in the handler; larger ones by jobs. */
   smallAudienceMax: 5_000,
   /** Readers in one push to the store. */
-  sliceReadersMax: 2_000,
+  sliceReadersMax: 1_000,
   /** Pushes on their way to the store at once. */
-  slicesAtOnce: 2,
+  slicesAtOnce: 12,
+  /** Of which so many are for large audiences. */
+  bulkSlicesAtOnce: 6,
   /** Logs whose followers are read by one query. */
   audienceLogsPerQueryMax: 16,
   /** Ranges that a large audience is cut into, by shards of persons. */
-  jobRangesPerLog: 4,
-  /** Jobs worked on at once by one process. */
+  jobRangesPerLog: 16,
+  /** Jobs worked on at once by one process, for each database. */
   jobsAtOnce: 2,
+  /** Jobs for the same readers that are delivered as one. */
+  jobsTogetherMax: 64,
+  /** Readers of a job that are read by one query. */
+  chunkReadersMax: 4_000,
+  /** Readers that a job is delivered to before others have their turn. */
+  turnReadersMax: 40_000,
+  /** After a failure nobody takes a job for this long. */
+  jobRetryMs: 1_000,
   /** A job whose worker has said nothing for this long is taken by another. */
   jobLeaseMs: 30_000,
-  /** Looking for jobs of processes that died, at most this often and only while events come. */
-  jobLookMs: 15_000,
+  /** How often the workers look at the clock, for leases of others that have ended. */
+  jobLookMs: 250,
+  /** What was delivered is kept this long, to be pushed again to a store that lost it. */
+  planKeptMs: 3_600_000,
+  /** How often older plans are removed, while there is something to do. */
+  planTidyMs: 60_000,
+  /** Clocks of two processes may differ by as much. */
+  planMarginMs: 10_000,
+  /** Plans that are pushed again; if it were more, all lists are removed and rebuilt instead. */
+  planReplayMax: 100_000,
+  /** Above so many local readers a log is merged when reading instead of being pushed. */
+  mergeAudienceMin: 2_000_000,
   /** Entries asked of microblog at once. */
   fetchEntriesMax: 500,
   /** Logs fetched from at once. */
@@ -51,9 +71,12 @@ export const fanOutLimits = {
 } as const;
 
 assertLimits('fan-out', {
-  'sliceReadersMax ≤ smallAudienceMax': fanOutLimits.sliceReadersMax <= fanOutLimits.smallAudienceMax,
+  'sliceReadersMax ≤ chunkReadersMax ≤ smallAudienceMax': fanOutLimits.sliceReadersMax <= fanOutLimits.chunkReadersMax && fanOutLimits.chunkReadersMax <= fanOutLimits.smallAudienceMax,
+  'chunkReadersMax ≤ turnReadersMax': fanOutLimits.chunkReadersMax <= fanOutLimits.turnReadersMax,
+  'bulkSlicesAtOnce < slicesAtOnce': fanOutLimits.bulkSlicesAtOnce < fanOutLimits.slicesAtOnce,
+  'planMarginMs < planKeptMs': fanOutLimits.planMarginMs < fanOutLimits.planKeptMs,
   'fetchEntriesMax ≤ 1,000, the bound of microblog.entries': fanOutLimits.fetchEntriesMax <= 1_000,
   'parkedPauseMs < parkedPauseMsMax < sweepIntervalMs': fanOutLimits.parkedPauseMs < fanOutLimits.parkedPauseMsMax && fanOutLimits.parkedPauseMsMax < fanOutLimits.sweepIntervalMs,
   'jobRangesPerLog divides the shards': 1_024 % fanOutLimits.jobRangesPerLog === 0,
-  'jobLookMs < jobLeaseMs': fanOutLimits.jobLookMs < fanOutLimits.jobLeaseMs,
+  'jobLookMs and jobRetryMs < jobLeaseMs': Math.max(fanOutLimits.jobLookMs, fanOutLimits.jobRetryMs) < fanOutLimits.jobLeaseMs,
 });

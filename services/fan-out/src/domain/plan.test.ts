@@ -25,7 +25,7 @@ describe('the plan', () => {
     for (const audience of ['public', 'followers'] as const) {
       const log = logOf(3);
       const plan = planStretches([stretch(log, ...kinds.map((kind) => entry(log, kind, kind, audience)))], small(1), 16);
-      expect(plan.pushes.get(3)).toEqual([{ ids: [1_001n, 1_004n], readers: readers(1) }]);
+      expect(plan.pushes.get(3)).toEqual([{ log, ids: [1_001n, 1_004n], readers: readers(1) }]);
       expect(plan.told).toHaveLength(10);
     }
     for (const audience of ['direct', 'own', 'mail'] as const) {
@@ -84,7 +84,7 @@ describe('what a happening says about followers', () => {
 
 describe('turns', () => {
   it('give bulk at most every second turn while small posts wait, and all of them otherwise', async () => {
-    const turns = new Turns(1);
+    const turns = new Turns(1, 1);
     const order: string[] = [];
     let open = (): void => undefined;
     const gate = new Promise<void>((resolve) => (open = resolve));
@@ -100,7 +100,7 @@ describe('turns', () => {
   });
 
   it('go on after a failure', async () => {
-    const turns = new Turns(1);
+    const turns = new Turns(1, 1);
     await expect(turns.take('small', () => Promise.reject(new Error('store away')))).rejects.toThrow('store away');
     expect(await turns.take('bulk', () => Promise.resolve(1))).toBe(1);
   });

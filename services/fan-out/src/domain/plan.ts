@@ -45,10 +45,15 @@ export interface LargeDelivery {
   readonly ids: readonly PostId[];
 }
 
+/** Ids for all readers of a log. */
+export interface LogPush extends Push {
+  readonly log: LogRef;
+}
+
 /** What is to be done for a number of stretches. */
 export interface Plan {
   /** By delivery lane. */
-  readonly pushes: ReadonlyMap<number, readonly Push[]>;
+  readonly pushes: ReadonlyMap<number, readonly LogPush[]>;
   readonly large: readonly LargeDelivery[];
   /** Entries that open streams are told of, rising by id. */
   readonly told: readonly EntryRef[];
@@ -69,7 +74,7 @@ export function deliveredIds(stretch: Stretch): PostId[] {
 
 /** Plans stretches of different logs. `readersOf` knows every log that has something to deliver. */
 export function planStretches(stretches: readonly Stretch[], readersOf: (log: LogRef) => LogReaders, lanes: number): Plan {
-  const pushes = new Map<number, Push[]>();
+  const pushes = new Map<number, LogPush[]>();
   const large: LargeDelivery[] = [];
   const told: EntryRef[] = [];
   for (const stretch of stretches) {
@@ -81,9 +86,10 @@ export function planStretches(stretches: readonly Stretch[], readersOf: (log: Lo
       large.push({ log: stretch.log, ids });
     } else if (found.readers.length > 0) {
       const lane = stretch.log.shard % lanes;
+      const push = { log: stretch.log, ids, readers: found.readers };
       const ofLane = pushes.get(lane);
-      if (ofLane === undefined) pushes.set(lane, [{ ids, readers: found.readers }]);
-      else ofLane.push({ ids, readers: found.readers });
+      if (ofLane === undefined) pushes.set(lane, [push]);
+      else ofLane.push(push);
     }
   }
   // Ids rise inside each log, so this keeps every log's order, and gives readers one order between logs.

@@ -3,20 +3,22 @@
  *
  * A post with a million readers must not hold up one with twenty. Both push slices of bounded size,
  * and each slice waits for its turn here. Turns of one kind are given in the order of asking; while
- * both kinds wait they alternate, so that bulk has at most half of the turns while small posts wait,
- * and all of them otherwise. At most `atOnce` turns are out. Nobody starves: the first of either kind
- * waits for at most one turn of the other.
+ * both kinds wait they alternate, so that bulk has at most half of the turns while small posts wait.
+ * At most `atOnce` turns are out, of which bulk has at most `bulkAtOnce`: a small post finds a turn free
+ * however much bulk there is, and nobody starves.
  */
 export type TurnKind = 'small' | 'bulk';
 
 export class Turns {
   private readonly waiting: Record<TurnKind, (() => void)[]> = { small: [], bulk: [] };
   private last: TurnKind = 'bulk';
-  private out = 0;
+  private readonly out: Record<TurnKind, number> = { small: 0, bulk: 0 };
   private readonly atOnce: number;
+  private readonly bulkAtOnce: number;
 
-  constructor(atOnce: number) {
+  constructor(atOnce: number, bulkAtOnce: number) {
     this.atOnce = atOnce;
+    this.bulkAtOnce = bulkAtOnce;
   }
 
   /** Runs `work` when its turn has come. */
@@ -28,7 +30,7 @@ export class Turns {
     try {
       return await work();
     } finally {
-      this.out--;
+      this.out[kind]--;
       this.next();
     }
   }
@@ -39,14 +41,14 @@ export class Turns {
   }
 
   private next(): void {
-    while (this.out < this.atOnce) {
-      const other: TurnKind = this.last === 'small' ? 'bulk' : 'small';
-      const kind = this.waiting[other].length > 0 ? other : this.last;
+    while (this.out.small + this.out.bulk < this.atOnce) {
+      const order: readonly TurnKind[] = this.last === 'small' ? ['bulk', 'small'] : ['small', 'bulk'];
+      const kind = order.find((each) => this.waiting[each].length > 0 && (each === 'small' || this.out.bulk < this.bulkAtOnce));
+      if (kind === undefined) return;
       const start = this.waiting[kind].shift();
-      if (start === undefined) return;
       this.last = kind;
-      this.out++;
-      start();
+      this.out[kind]++;
+      start?.();
     }
   }
 }

@@ -1,8 +1,9 @@
 /** Tables `cursor` and `parked`: how far each log is, and which ones stand still. */
 import type { LogRef } from '@dmb/events';
 import { statement, type Database, type Databases } from '@dmb/postgres';
-import type { PostId } from '@dmb/protocol';
+import type { PersonId, PostId } from '@dmb/protocol';
 import { fanOutLimits } from '../limits.ts';
+import { jobChannel } from './jobs.ts';
 
 /** A log and epoch as a key of maps. */
 export const keyOf = (log: LogRef): string => `${log.log}:${log.epochNo}`;
@@ -15,10 +16,20 @@ export interface Progress {
   readonly wanted: bigint | undefined;
 }
 
-/** A cursor that moves, with the jobs that its entries leave behind. */
+/** What was done for a stretch in the store. */
+export interface Plan {
+  readonly lane: number;
+  readonly position: bigint;
+  readonly ids: readonly PostId[];
+  /** Whose timelines were removed. */
+  readonly persons: readonly PersonId[];
+}
+
+/** A cursor that moves, with the jobs that its entries leave behind, and what to do again should the store lose it. */
 export interface Move {
   readonly log: LogRef;
   readonly number: bigint;
+  readonly plan: Plan | undefined;
   readonly jobs: readonly { readonly jobId: string; readonly ids: readonly PostId[]; readonly from: number; readonly to: number }[];
 }
 
@@ -42,7 +53,7 @@ const loadSql = statement(`
   LEFT JOIN cursor c USING (log_shard, log_id, epoch_no)
   LEFT JOIN parked p USING (log_shard, log_id, epoch_no)`);
 
-// One statement, hence one transaction: a cursor moves together with the jobs of what it passes.
+// One statement, hence one transaction: a cursor moves together with the jobs and the plan of what it passes.
 const moveSql = statement(`
   WITH moved AS (
     INSERT INTO cursor (log_shard, log_id, epoch_no, number)
@@ -53,11 +64,19 @@ const moveSql = statement(`
   ), unparked AS (
     DELETE FROM parked p USING moved m
     WHERE (p.log_shard, p.log_id, p.epoch_no) = (m.log_shard, m.log_id, m.epoch_no) AND p.wanted <= m.number
+  ), planned AS (
+    INSERT INTO plan (log_shard, log_id, number, lane, position, ids, persons)
+    SELECT m.log_shard, m.log_id, m.number, p.lane, p.position, p.ids::int8[], p.persons::uuid[]
+    FROM unnest($11::uuid[], $12::int4[], $13::int2[], $14::int8[], $15::text[], $16::text[]) AS p(log_id, epoch_no, lane, position, ids, persons)
+    JOIN moved m USING (log_id, epoch_no)
+  ), made AS (
+    INSERT INTO job (log_shard, job_id, log_id, ids, from_person_shard, to_person_shard)
+    SELECT m.log_shard, j.job_id, m.log_id, j.ids::int8[], j.from_shard, j.to_shard
+    FROM unnest($5::uuid[], $6::int4[], $7::uuid[], $8::text[], $9::int2[], $10::int2[]) AS j(log_id, epoch_no, job_id, ids, from_shard, to_shard)
+    JOIN moved m USING (log_id, epoch_no)
+    RETURNING job_id
   )
-  INSERT INTO job (log_shard, job_id, log_id, ids, from_person_shard, to_person_shard)
-  SELECT m.log_shard, j.job_id, m.log_id, j.ids::int8[], j.from_shard, j.to_shard
-  FROM unnest($5::uuid[], $6::int4[], $7::uuid[], $8::text[], $9::int2[], $10::int2[]) AS j(log_id, epoch_no, job_id, ids, from_shard, to_shard)
-  JOIN moved m USING (log_id, epoch_no)`);
+  SELECT pg_notify('${jobChannel}', '') WHERE EXISTS (SELECT FROM made)`);
 
 const parkSql = statement(`
   INSERT INTO parked (log_shard, log_id, epoch_no, number, wanted, cause, next_attempt)
@@ -115,6 +134,7 @@ export class ProgressStore {
           jobs.map(({ ids }) => `{${ids.join(',')}}`),
           jobs.map(({ from }) => from),
           jobs.map(({ to }) => to),
+          ...planColumns(part),
         ]);
       }
     }
@@ -175,6 +195,18 @@ const logColumns = (logs: readonly LogRef[]): [number[], string[], number[]] => 
   logs.map(({ log }) => log),
   logs.map(({ epochNo }) => epochNo),
 ];
+
+function planColumns(moves: readonly Move[]): unknown[] {
+  const planned = moves.flatMap(({ log, plan }) => (plan === undefined ? [] : [{ log, ...plan }]));
+  return [
+    planned.map(({ log }) => log.log),
+    planned.map(({ log }) => log.epochNo),
+    planned.map(({ lane }) => lane),
+    planned.map(({ position }) => position),
+    planned.map(({ ids }) => `{${ids.join(',')}}`),
+    planned.map(({ persons }) => `{${persons.join(',')}}`),
+  ];
+}
 
 function* partsOf<T>(items: readonly T[]): Generator<T[]> {
   for (let from = 0; from < items.length; from += fanOutLimits.logsPerStatementMax) yield items.slice(from, from + fanOutLimits.logsPerStatementMax);

@@ -12,7 +12,8 @@
  *             3 read the audience, plan (domain/plan.ts)
  *             4 push small audiences to the store
  *             5 tell open streams
- *             6 move the cursors and insert jobs for large audiences, in one statement
+ *             6 move the cursors, insert jobs for large audiences, and write down what 2 and 4 did where
+ *               (loss.ts does it again should the store lose it), in one statement
  *
  * Every step before 6 may be repeated without harm: followers are states, removed timelines are absent
  * already, ids are unique when read, an open stream that hears something twice is gone after a crash
@@ -41,7 +42,7 @@ import { fanOutLimits } from '../limits.ts';
 import { fanOutMetrics } from '../metrics.ts';
 import type { FollowerStore } from '../store/followers.ts';
 import { keyOf, type ParkRequest, type Progress, type ProgressStore } from '../store/progress.ts';
-import type { Deliverer } from './deliverer.ts';
+import { positionAt, type Deliverer } from './deliverer.ts';
 import { LogLocks } from './log-locks.ts';
 import { Projection } from './projection.ts';
 
@@ -73,6 +74,8 @@ export class Applier {
   private readonly parts: ApplierParts;
   private readonly locks = new LogLocks();
   private readonly projection: Projection;
+  /** Stretches between their first effect and their cursor. */
+  private readonly applying = new Set<Promise<void>>();
 
   constructor(parts: ApplierParts) {
     this.parts = parts;
@@ -183,28 +186,51 @@ export class Applier {
     }
   }
 
+  /** Resolves when every stretch that has had an effect on the store by now has its cursor moved, or has failed and comes again. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.applying]);
+  }
+
   private async apply(stretches: readonly Fetched[], patient = true): Promise<void> {
+    const applied = this.applyNow(stretches, patient).finally(() => this.applying.delete(applied));
+    this.applying.add(applied);
+    await applied;
+  }
+
+  private async applyNow(stretches: readonly Fetched[], patient: boolean): Promise<void> {
     const { progress, followers, deliverer, live, now } = this.parts;
-    const changed: LiveEvent[] = [];
-    for (const stretch of stretches) changed.push(...(await this.applyHappenings(stretch, patient)));
+    const removed = new Map<string, readonly Reader[]>();
+    for (const stretch of stretches) removed.set(keyOf(stretch.log), await this.applyHappenings(stretch, patient));
+    const removedAt = positionAt(now());
+    const changed = [...removed.values()].flat().map(({ shard, person }): LiveEvent => ({ type: 'person', event: { shard, person, what: 'following-changed' } }));
 
     const delivering = stretches.filter((stretch) => stretch.entries.some(isDelivered)).map(({ log }) => log);
     const audiences = await followers.audiences(delivering);
     const plan = planStretches(stretches, (log) => audiences.get(keyOf(log)) ?? { size: 'small', readers: [] }, fanOutLimits.lanes);
-    await Promise.all([...plan.pushes].map(([lane, pushes]) => deliverer.push('small', lane, pushes)));
+    const lanes = new Map(await Promise.all([...plan.pushes].map(async ([lane, pushes]) => [lane, await deliverer.push('small', lane, pushes)] as const)));
 
     const oldestMs = now() - fanOutLimits.liveAgeMsMax;
     const told = plan.told.filter(({ id }) => postIdMs(id) >= oldestMs).map((ref): LiveEvent => ({ type: 'entry', ref: refOf(ref) }));
     if (changed.length + told.length > 0) await live.publish([...changed, ...told]);
 
     const jobsOf = new Map(plan.large.map(({ log, ids }) => [keyOf(log), rangesOf(fanOutLimits.jobRangesPerLog, shardCount).map((range) => ({ ...range, jobId: randomUUID(), ids }))]));
-    await progress.move(stretches.map(({ log, end }) => ({ log, number: end, jobs: jobsOf.get(keyOf(log)) ?? [] })));
+    await progress.move(
+      stretches.map((stretch) => {
+        const { log, end } = stretch;
+        const persons = removed.get(keyOf(log))?.map(({ person }) => person) ?? [];
+        const lane = log.shard % fanOutLimits.lanes;
+        const position = lanes.get(lane)?.position ?? removedAt;
+        const isPushed = plan.pushes.get(lane)?.some(({ log: of }) => of === log) ?? false;
+        const ids = isPushed ? deliveredIds(stretch) : [];
+        return { log, number: end, plan: ids.length + persons.length === 0 ? undefined : { lane, position, ids, persons }, jobs: jobsOf.get(keyOf(log)) ?? [] };
+      }),
+    );
     if (jobsOf.size > 0) this.parts.onJobs();
     this.count(stretches);
   }
 
-  /** Steps 1 and 2 for one stretch; what open streams of the persons concerned are to be told. */
-  private async applyHappenings({ log, cursor, entries }: Fetched, patient: boolean): Promise<LiveEvent[]> {
+  /** Steps 1 and 2 for one stretch; whose timelines were removed. */
+  private async applyHappenings({ log, cursor, entries }: Fetched, patient: boolean): Promise<readonly Reader[]> {
     const changes = entries.flatMap(({ audience, body, number }) => (audience === 'own' ? followerChanges(body ?? null, number) : []));
     if (changes.length === 0) return [];
     if (!(await this.parts.followers.apply(log, cursor, changes))) return [];
@@ -212,7 +238,7 @@ export class Applier {
     await inParallel([...byPerson], fanOutLimits.fetchesAtOnce, ([person, ofPerson]) => this.projection.agrees(person, ofPerson, patient));
     const persons = [...byPerson.keys()].map((person): Reader => ({ shard: shardOf(person), person }));
     await this.parts.timelines.remove(persons);
-    return persons.map(({ shard, person }) => ({ type: 'person', event: { shard, person, what: 'following-changed' } }));
+    return persons;
   }
 
   private count(stretches: readonly Fetched[]): void {

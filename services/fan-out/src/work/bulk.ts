@@ -1,23 +1,33 @@
 /**
  * Bulk delivery: working off the jobs that a large audience left behind.
  *
- * A worker leases a job, reads the next slice of followers after its durable place, pushes, remembers
- * the place, and so on to the end of the range; then the row goes. A crash repeats at most one slice. A
- * worker that says nothing for `jobLeaseMs` has lost its job to another one, finds that out when it
- * wants to remember its place, and stops; a slice pushed by both is there once when read.
+ * A log's readers are cut into ranges by the shards of persons, a job each, so that several processes share them. A worker leases the oldest job that
+ * nobody has (with whatever posts wait for the same readers: they are pushed together), reads a chunk of followers after its durable
+ * place, and goes on like this:
+ *
+ *   chunk n      pushed, in slices                   ─ acknowledged ─► the durable place moves behind chunk n
+ *   chunk n + 1  read from Postgres meanwhile, pushed when chunk n is on its way
+ *
+ * so that Redis never waits for Postgres. After `turnReadersMax` readers the job goes back behind the others: a post to a million takes turns with
+ * one to ten thousand. A crash repeats what was not remembered: two chunks of each worker at most. A worker that says nothing for
+ * `jobLeaseMs` has lost its job to another one, finds that out when it wants to remember its place, and stops; what both push is there once when read.
  *
  * Somebody who begins to follow while a job runs is met by it, or by the snapshot of their rebuilt
- * timeline, or by both. Nothing runs and nobody asks while there are no jobs: workers are woken by
- * whoever inserts some, once at the start, by a sweep, and every `jobLookMs` while events come, for
- * jobs that another process left behind.
+ * timeline, or by both.
+ *
+ * **Who looks when.** Whoever inserts jobs wakes their own workers, and those of other processes by a notification of Postgres. Who finds
+ * nothing but jobs of others comes back when the first of their leases would end: so jobs of a process that died go on within a
+ * lease, whether or not anything else happens. A connection for notifications that was lost is made again, and jobs are looked for then.
+ * Without jobs nobody asks anything.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Database, Databases } from '@dmb/postgres';
 import type { Background, Logger } from '@dmb/runtime';
+import type { Reader } from '@dmb/timelines';
 import { fanOutLimits } from '../limits.ts';
-import type { FollowerStore } from '../store/followers.ts';
-import type { Job, JobStore } from '../store/jobs.ts';
-import { inParallel } from './applier.ts';
-import type { Deliverer } from './deliverer.ts';
+import type { After, FollowerStore } from '../store/followers.ts';
+import { jobChannel, type Job, type JobStore } from '../store/jobs.ts';
+import type { Delivered, Deliverer } from './deliverer.ts';
 
 export interface BulkParts {
   readonly databases: Databases;
@@ -29,13 +39,12 @@ export interface BulkParts {
   readonly now: () => number;
 }
 
-const retryPauseMs = 1_000;
-
 export class Bulk {
   private readonly parts: BulkParts;
   private wanted = true;
   private running: Promise<void> | undefined;
-  private lookedAtMs = 0;
+  /** When a lease of another process ends, Unix ms; Infinity while there is none. */
+  private dueMs = Infinity;
   private held = 0;
 
   constructor(parts: BulkParts) {
@@ -43,18 +52,18 @@ export class Bulk {
   }
 
   start(): void {
-    this.parts.background.every('bulk delivery', { intervalMs: fanOutLimits.repairLookMs, firstAfterMs: 0 }, (signal) => this.work(signal));
+    const { background, databases } = this.parts;
+    background.every('bulk delivery', { intervalMs: fanOutLimits.jobLookMs, firstAfterMs: 0 }, (signal) => {
+      if (this.parts.now() >= this.dueMs) this.wanted = true;
+      return this.work(signal);
+    });
+    for (const database of databases.all) background.loop(`notifications of jobs in database ${database.index}`, (signal) => this.listen(database, signal));
   }
 
   /** There are jobs. */
   wake(): void {
     this.wanted = true;
     this.parts.background.wake('bulk delivery');
-  }
-
-  /** Events come: somebody else's jobs may lie about. */
-  look(): void {
-    if (this.parts.now() - this.lookedAtMs >= fanOutLimits.jobLookMs) this.wanted = true;
   }
 
   /** Jobs that this process works on now. */
@@ -81,12 +90,31 @@ export class Bulk {
     }
   }
 
+  /** Hears of jobs that others insert, until the connection is lost. */
+  private async listen(database: Database, signal: AbortSignal): Promise<void> {
+    let lost = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (lost = resolve));
+    signal.addEventListener('abort', lost, { once: true });
+    const connection = await database.listen(jobChannel, () => this.wake(), lost);
+    try {
+      // Some may have come while nobody listened.
+      this.wake();
+      await ended;
+    } finally {
+      signal.removeEventListener('abort', lost);
+      await connection.close();
+    }
+  }
+
   private async workAll(signal: AbortSignal): Promise<void> {
+    const { databases, jobs, now } = this.parts;
     while (this.wanted && !signal.aborted) {
       this.wanted = false;
-      this.lookedAtMs = this.parts.now();
+      this.dueMs = Infinity;
       try {
-        await Promise.all(this.parts.databases.all.map((database) => this.workDatabase(database, signal)));
+        await Promise.all(databases.all.flatMap((database) => Array.from({ length: fanOutLimits.jobsAtOnce }, () => this.workDatabase(database, signal))));
+        const waits = await Promise.all(databases.all.map((database) => jobs.nextMs(database)));
+        for (const waitMs of waits) if (waitMs !== undefined) this.dueMs = Math.min(this.dueMs, now() + Math.max(waitMs, 0));
       } catch (error) {
         this.wanted = true;
         throw error;
@@ -96,38 +124,64 @@ export class Bulk {
 
   private async workDatabase(database: Database, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const jobs = await this.parts.jobs.lease(database, fanOutLimits.jobsAtOnce);
-      if (jobs.length === 0) return;
-      this.held += jobs.length;
+      const job = await this.parts.jobs.lease(database);
+      if (job === undefined) return;
+      this.held++;
       try {
-        await inParallel(jobs, fanOutLimits.jobsAtOnce, (job) => this.deliver(database, job, signal));
+        await this.deliver(database, job, signal);
       } finally {
-        this.held -= jobs.length;
+        this.held--;
       }
     }
   }
 
   private async deliver(database: Database, job: Job, signal: AbortSignal): Promise<void> {
-    const { followers, deliverer, jobs, logger } = this.parts;
+    const { jobs, logger } = this.parts;
     try {
-      for (let after = job.after; ; ) {
-        const readers = await followers.slice({ shard: job.shard, log: job.log }, after, job.to, fanOutLimits.sliceReadersMax);
-        const last = readers.at(-1);
-        if (last === undefined) break;
-        await deliverer.push('bulk', job.shard % fanOutLimits.lanes, [{ ids: job.ids, readers }]);
-        if (readers.length < fanOutLimits.sliceReadersMax) break;
-        after = last;
-        if (!(await jobs.advance(database, job, after))) return;
-        if (signal.aborted) {
-          await jobs.letGo(database, job, 0);
-          return;
-        }
-      }
-      await jobs.finish(database, job);
+      await this.deliverTurn(database, job, signal);
     } catch (error) {
       logger.warn('a bulk delivery stopped and will go on', { log: job.log, error });
-      await jobs.letGo(database, job, retryPauseMs).catch(() => undefined);
-      setTimeout(() => this.wake(), retryPauseMs + 100).unref();
+      // A store that is away is away for the next job as well.
+      await jobs.letGo(database, job, fanOutLimits.jobRetryMs).catch(() => undefined);
+      await pause(fanOutLimits.jobRetryMs, undefined, { ref: false, signal }).catch(() => undefined);
     }
   }
+
+  /** One turn of a job: until its end, or until it goes back behind the others. */
+  private async deliverTurn(database: Database, job: Job, signal: AbortSignal): Promise<void> {
+    const { deliverer, jobs } = this.parts;
+    let delivered: Delivered | undefined;
+    /** The chunk that is on its way. */
+    let before: { readonly last: After; readonly pushed: Promise<Delivered> } | undefined;
+    let next = this.read(job, job.after);
+    for (let left: number = fanOutLimits.turnReadersMax; ; ) {
+      const readers = await next;
+      const isLast = readers.length < fanOutLimits.chunkReadersMax;
+      left -= readers.length;
+      const last = readers.at(-1);
+      const pushed = last === undefined ? undefined : quiet(deliverer.push('bulk', job.shard, [{ ids: job.ids, readers }]));
+      const goesOn = !isLast && left > 0 && !signal.aborted;
+      if (last !== undefined && goesOn) next = quiet(this.read(job, { shard: last.shard, person: last.person }));
+      if (before !== undefined) {
+        delivered = await before.pushed;
+        if (goesOn && !(await jobs.advance(database, job, before.last))) return;
+      }
+      before = last === undefined || pushed === undefined ? undefined : { last: { shard: last.shard, person: last.person }, pushed };
+      if (goesOn) continue;
+      if (before !== undefined) delivered = await before.pushed;
+      if (isLast) return await jobs.finish(database, job, delivered);
+      if (before !== undefined && !(await jobs.advance(database, job, before.last))) return;
+      return await jobs.letGo(database, job, 0);
+    }
+  }
+
+  private read(job: Job, after: After): Promise<Reader[]> {
+    return this.parts.followers.slice({ shard: job.shard, log: job.log }, after, job.to, fanOutLimits.chunkReadersMax);
+  }
+}
+
+/** Whoever awaits it hears of a failure; nobody else does. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }

@@ -1,4 +1,13 @@
-/** Carries pushes to the store: in slices, in turns, each lane with rising positions. */
+/**
+ * Carries pushes to the store: in slices, in turns, each lane with rising positions.
+ *
+ * A position is the time at which its slice had its turn (Unix ms · 2²⁰, and one more where that is not above the last). So positions of
+ * several processes, and of one process before and after its restart, can be compared, and a mark that the store has kept tells
+ * until when nothing was lost (loss.ts). Bulk has lanes of its own, above the others: a lane is applied in the order of its positions,
+ * and small posts do not wait for large ones.
+ *
+ * Slices of one push need not wait for each other: the store applies a lane in the order of the calls.
+ */
 import { SpanKind, trace } from '@opentelemetry/api';
 import type { Push, Timelines } from '@dmb/timelines';
 import { slicesOf } from '../domain/plan.ts';
@@ -6,27 +15,44 @@ import { Turns, type TurnKind } from '../domain/turns.ts';
 import { fanOutLimits } from '../limits.ts';
 import { fanOutMetrics } from '../metrics.ts';
 
+/** Where a push went: its lane, and the position of its last slice. */
+export interface Delivered {
+  readonly lane: number;
+  readonly position: bigint;
+}
+
+const positionBits = 20n;
+
+/** The position of the first slice that could have a turn at that time. */
+export const positionAt = (ms: number): bigint => BigInt(Math.floor(ms)) << positionBits;
+
+/** When a slice of this position had its turn, Unix ms. */
+export const timeOf = (position: bigint): number => Number(position >> positionBits);
+
 export class Deliverer {
-  private readonly turns = new Turns(fanOutLimits.slicesAtOnce);
-  private readonly positions: bigint[];
-  /** The last push of each lane: the next waits for it, so that a lane is applied in order. */
-  private readonly lanes: Promise<void>[];
+  private readonly turns = new Turns(fanOutLimits.slicesAtOnce, fanOutLimits.bulkSlicesAtOnce);
+  private last = 0n;
   private readonly timelines: Timelines;
+  private readonly now: () => number;
 
   constructor(timelines: Timelines, now: () => number = Date.now) {
     this.timelines = timelines;
-    // Above every position of an earlier process, unless it pushed more than a million slices a millisecond.
-    const first = BigInt(now()) << 20n;
-    this.positions = Array.from({ length: fanOutLimits.lanes }, () => first);
-    this.lanes = Array.from({ length: fanOutLimits.lanes }, () => Promise.resolve());
+    this.now = now;
   }
 
   /** Resolves when every present timeline has the ids. @throws what the store threw; some slices may have gone out */
-  async push(kind: TurnKind, lane: number, pushes: readonly Push[]): Promise<void> {
+  async push(kind: TurnKind, shard: number, pushes: readonly Push[]): Promise<Delivered> {
     const slices = slicesOf(pushes, fanOutLimits.sliceReadersMax);
-    await trace.getTracer('dmb').startActiveSpan('push to timelines', { kind: SpanKind.INTERNAL }, async (span) => {
+    const lane = (shard % fanOutLimits.lanes) + (kind === 'bulk' ? fanOutLimits.lanes : 0);
+    return await trace.getTracer('dmb').startActiveSpan('push to timelines', { kind: SpanKind.INTERNAL }, async (span) => {
       try {
-        for (const slice of slices) await this.turns.take(kind, () => this.inLane(lane, slice));
+        const outcomes = await Promise.allSettled(slices.map((slice) => this.turns.take(kind, () => this.slice(lane, slice, kind === 'bulk'))));
+        let position = this.last;
+        for (const outcome of outcomes) {
+          if (outcome.status === 'rejected') throw outcome.reason;
+          if (outcome.value > position) position = outcome.value;
+        }
+        return { lane, position };
       } finally {
         span.end();
       }
@@ -38,16 +64,13 @@ export class Deliverer {
     return this.turns.queued;
   }
 
-  private async inLane(lane: number, slice: readonly Push[]): Promise<void> {
-    const pushed = (this.lanes[lane] ?? Promise.resolve()).then(async () => {
-      const position = (this.positions[lane] ?? 0n) + 1n;
-      this.positions[lane] = position;
-      await this.timelines.push(lane, position, slice);
-    });
-    this.lanes[lane] = pushed.catch(() => undefined);
-    await pushed;
+  private async slice(lane: number, slice: readonly Push[], bulk: boolean): Promise<bigint> {
+    const earliest = positionAt(this.now());
+    const position = (this.last = earliest > this.last ? earliest : this.last + 1n);
+    await this.timelines.push(lane, position, slice, { bulk });
     fanOutMetrics.delivered(slice.reduce((rows, { ids, readers }) => rows + ids.length * readers.length, 0));
     // Slices may come one after the other without any waiting in between; requests must not wait for all of them.
     await new Promise((resolve) => setImmediate(resolve));
+    return position;
   }
 }

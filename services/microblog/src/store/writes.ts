@@ -34,6 +34,7 @@ export class Writes {
       execute: (sql, params) => this.#counted(database.execute(sql, params)),
       transaction: (work, options) => this.#counted(database.transaction(work, options)),
       dedicated: async (onLost) => this.#connection(await database.dedicated(onLost)),
+      listen: (channel, heard, onLost) => database.listen(channel, heard, onLost),
       now: () => database.now(),
       statistics: () => database.statistics(),
     };

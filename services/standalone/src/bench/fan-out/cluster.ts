@@ -31,6 +31,8 @@ const now = (): number => performance.timeOrigin + performance.now();
 export interface Audience extends LogRef {
   readonly microblog: MicroblogId;
   readonly readers: number;
+  /** The readers, as {@link placeOf} numbers them. */
+  readonly numbers: readonly number[];
 }
 
 /** A post: its id, and when its outbox row had been committed. */
@@ -54,7 +56,6 @@ export class Cluster {
   private readonly prefix = `dmb-bench-${randomBytes(4).toString('hex')}.`;
   private readonly eventLog: KafkaEventLog;
   private readonly appender: Appender;
-  private readonly entries = new Map<string, Posted[]>();
   private readonly arrivals = new Map<PostId, Arrivals>();
   private readonly waiters = new Set<() => void>();
   private readonly person = newPersonId();
@@ -87,13 +88,17 @@ export class Cluster {
     return new Cluster(postgres, kafka, { microblog: await open('microblog'), 'fan-out': await open('fan-out') });
   }
 
-  /** Sees to it that there are so many Redis and so many fan-out processes. */
-  async shape({ redis, fanOut }: { readonly redis: number; readonly fanOut: number }): Promise<void> {
-    const changed = this.redis.length !== redis;
-    if (changed || this.processes.length > fanOut) for (const process of this.processes.splice(0)) await process.stop();
-    for (const server of this.redis.splice(redis)) await server.stop();
+  /** Sees to it that there are so many Redis, with nothing in them, and no fan-out process. */
+  async renew(redis: number): Promise<void> {
+    for (const process of this.processes.splice(0)) await process.stop();
+    for (const server of this.redis.splice(0)) await server.stop();
     while (this.redis.length < redis) this.redis.push(await startTestRedis());
+  }
+
+  /** Sees to it that so many fan-out processes run. */
+  async run(fanOut: number): Promise<void> {
     const urls = this.redis.map(({ url }) => url);
+    for (const process of this.processes.splice(fanOut)) await process.stop();
     while (this.processes.length < fanOut) this.processes.push(await this.start(urls));
     await this.settle();
   }
@@ -141,18 +146,14 @@ export class Cluster {
         ]);
     }
     if (numbers.length > 0) await this.analyse();
-    return { shard, log, epochNo: 1, microblog, readers: numbers.length };
+    return { shard, log, epochNo: 1, microblog, readers: numbers.length, numbers };
   }
 
-  async post({ shard, log, epochNo, microblog }: Audience): Promise<Posted & Audience> {
+  async post({ shard, log, epochNo }: Audience): Promise<Posted> {
     const objectId = newObjectId(shard);
     const entry = createEntry('post', objectId, Date.now(), { type: 'Note', content: 'x'.repeat(140) });
     const { id } = await this.appender.append({ log: { shard, log, epochNo }, kind: 'post', ...entry, objectId, listed: true, person: this.person });
-    const posted = { id, at: now() };
-    const known = this.entries.get(log);
-    if (known === undefined) this.entries.set(log, [posted]);
-    else known.push(posted);
-    return { ...posted, shard, log, epochNo, microblog, readers: 0 };
+    return { id, at: now() };
   }
 
   /** When so many readers have the id, as of its last push. @throws if that takes too long */

@@ -20,7 +20,7 @@ import type { Quantity } from '../quantities.ts';
 import { median, quantile, rangeOf, ratio } from '../rounds.ts';
 import { Cluster, type Audience } from './cluster.ts';
 import { cpuTimes } from './host.ts';
-import { fill, redisRate } from './lists.ts';
+import { checkOnce, fill, redisRate } from './lists.ts';
 import { benchOneProcess } from './one-process.ts';
 
 const sizes = {
@@ -82,12 +82,15 @@ function worldOf(cluster: Cluster, folder: string, tell: Tell): World {
     cluster,
     folder,
     prepare: async ({ redis, fanOut, persons, ids }) => {
-      await cluster.shape({ redis, fanOut });
       const wanted = `${redis} ${persons} ${ids}`;
-      if (filled === wanted) return undefined;
-      tell(`making ${persons.toLocaleString('en')} lists of ${ids} ids`);
-      const bytes = await fill(cluster.redis, persons, ids);
-      filled = wanted;
+      let bytes: number | undefined;
+      if (filled !== wanted) {
+        tell(`making ${persons.toLocaleString('en')} lists of ${ids} ids`);
+        await cluster.renew(redis);
+        bytes = await fill(cluster.redis, persons, ids);
+        filled = wanted;
+      }
+      await cluster.run(fanOut);
       return bytes;
     },
   };
@@ -111,6 +114,7 @@ async function rate(cluster: Cluster, audience: Audience, posts: number): Promis
   let last = 0;
   for (const post of made) last = Math.max(last, await cluster.all(post, audience.readers));
   await cluster.drained();
+  await checkOnce(cluster.redis, audience.numbers, made.map(({ id }) => id));
   return (posts * audience.readers * 1_000) / (last - begun);
 }
 
@@ -142,6 +146,7 @@ async function benchPost({ cluster, prepare }: World, tell: Tell): Promise<Quant
     const made = await cluster.post(logs[post % logs.length]!);
     times.push((await cluster.all(made, sizes.readers)) - made.at);
     await cluster.drained();
+    await checkOnce(cluster.redis, logs[post % logs.length]!.numbers, [made.id]);
   }
   const r = median([...base, await redisRate(cluster.redis, sizes.persons, sizes.basePushes)]);
   const allowed = (1.25 * sizes.readers * 1_000) / r + 50;

@@ -72,8 +72,8 @@ class Process {
 
 /** Tells of every push that has been acknowledged. */
 function observed(timelines: Timelines): Timelines {
-  const push: Timelines['push'] = async (lane, position, pushes) => {
-    await timelines.push(lane, position, pushes);
+  const push: Timelines['push'] = async (lane, position, pushes, options) => {
+    await timelines.push(lane, position, pushes, options);
     tell({ type: 'pushed', at: now(), pushes: pushes.map(({ ids, readers }: Push) => ({ ids, readers: readers.length })) });
   };
   return new Proxy(timelines, {
