@@ -6,7 +6,7 @@
  *   1. makes node_modules agree with package-lock.json. A finished install leaves the lockfile's hash in
  *      node_modules/.dmb-lock-sha256; when that differs, or is missing because an install was interrupted, `npm ci` runs;
  *   2. puts node_modules/.bin first in PATH, so that `node` is the pinned one for everything below;
- *   3. runs the task: start, build, lint, test, test:unit, test:clients or bench, with the remaining arguments.
+ *   3. runs the task: start, cluster, build, lint, test, test:unit, test:clients or bench, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
  * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
@@ -31,6 +31,8 @@ const stamp = join(root, 'node_modules', '.dmb-lock-sha256');
 const serverFlags = ['--enable-source-maps', '--max-semi-space-size=16', '--import', './libs/runtime/dist/preload.js'];
 const serverProject = 'services/standalone/tsconfig.src.json';
 const serverMain = 'services/standalone/dist/main.js';
+const clusterProject = 'libs/testing/tsconfig.src.json';
+const clusterMain = 'libs/testing/dist/cluster/main.js';
 
 const compiler = 'node_modules/typescript-7/bin/tsc';
 const nx = 'node_modules/nx/dist/bin/nx.js';
@@ -108,6 +110,20 @@ const tasks = {
   async start(args) {
     const code = await runNode([compiler, '-b', serverProject]);
     return code === 0 ? runNode([...serverFlags, serverMain, ...args]) : code;
+  },
+
+  /** A cluster on this machine; what is built goes to stderr, so that `--json` leaves one line alone. */
+  async cluster(args) {
+    const code = await runNode([compiler, '-b', serverProject, clusterProject], { stdio: ['ignore', 2, 2] });
+    // In `npm run cluster --json` npm takes the flag for its own.
+    const flags = process.env.npm_config_json === 'true' ? ['--json'] : [];
+    return code === 0 ? runNode(['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', clusterMain, ...args, ...flags]) : code;
+  },
+
+  /** From the data folder into the databases of a cluster. */
+  async move(args) {
+    const code = await runNode([compiler, '-b', serverProject], { stdio: ['ignore', 2, 2] });
+    return code === 0 ? runNode(['--enable-source-maps', 'services/standalone/dist/move/main.js', ...args]) : code;
   },
 
   /** Everything, in one run: the last line of the output is always `N passed, N failed`. */

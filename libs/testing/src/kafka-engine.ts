@@ -231,7 +231,8 @@ interface Launched {
 }
 
 async function launch(folder: string, file: string, port: number): Promise<Launched> {
-  const child = spawn('java', javaArguments('kafka.Kafka', file), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A process group of its own: Ctrl-C at a terminal reaches us alone, and those who use it end first.
+  const child = spawn('java', javaArguments('kafka.Kafka', file), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const lines: string[] = [];
   const keep = (text: string): void => void lines.splice(0, lines.push(...text.split('\n')) - bounds.linesKept);
   child.stdout.setEncoding('utf8').on('data', keep);

@@ -14,12 +14,12 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { isDockerThere } from './docker.ts';
 import { freePort } from './server.ts';
 
 /** Pinned: the same image in every run. */
@@ -80,21 +80,6 @@ async function findStartable(): Promise<RedisSource> {
 const nothing = (why: string): RedisSource => ({ from: 'nothing', why, required: process.env['CI'] === 'true' });
 
 const isOnPath = (program: string): boolean => (process.env['PATH'] ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, program)));
-
-/** Whether an engine answers; a client without one does not count. */
-async function isDockerThere(): Promise<boolean> {
-  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
-  const { protocol, hostname, port, pathname } = new URL(host);
-  if (protocol === 'unix:' && !existsSync(pathname)) return false;
-  return await new Promise((done) => {
-    const target = protocol === 'unix:' ? { socketPath: pathname } : { host: hostname, port };
-    const ping = request({ ...target, path: '/_ping', timeout: 1_000 }, (answer) => {
-      answer.resume();
-      done(answer.statusCode === 200);
-    });
-    ping.on('timeout', () => ping.destroy()).on('error', () => done(false)).end();
-  });
-}
 
 /** What runs a server: a process or a container. */
 interface Runner {
@@ -180,7 +165,8 @@ export async function startTestRedisCluster(options: { readonly masters?: number
 }
 
 function launchProcess(args: readonly string[]): Promise<Runner> {
-  const child = spawn('redis-server', args, { stdio: 'ignore' });
+  // A process group of its own: Ctrl-C at a terminal reaches us alone, and those who use it end first.
+  const child = spawn('redis-server', args, { stdio: 'ignore', detached: true });
   const ended = new Promise<void>((done) => {
     child.once('exit', () => done());
     child.once('error', () => done());

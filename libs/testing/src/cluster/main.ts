@@ -1,0 +1,3 @@
+import { runCluster } from './run.ts';
+
+process.exit(await runCluster(process.argv.slice(2)));
