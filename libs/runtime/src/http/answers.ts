@@ -17,7 +17,7 @@
  * is public says so ({@link publicCache}). The ingress, which answers what no service does, and
  * every service use this file, so that nobody can tell by an error who wrote it.
  */
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import { type AppError } from '../errors.ts';
 
@@ -54,8 +54,22 @@ export function pathOf(target: string): string {
 /** A request target in origin form: proxies may send the whole address. */
 export function originForm(target: string): string {
   if (target.startsWith('/') || target === '*') return target;
-  const rest = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*(.*)$/i.exec(target)?.[1] ?? '';
+  const rest = absoluteForm.exec(target)?.[2] ?? '';
   return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+const absoluteForm = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;
+
+/**
+ * Brings a request to origin form, and answers its target. Where the target was a whole address, its host is the request's, whatever
+ * `Host` says (RFC 9112 §3.2.2): a proxy before us goes by it too. Again is the same.
+ */
+export function settleTarget(request: Pick<IncomingMessage, 'url' | 'headers'>): string {
+  const target = request.url ?? '/';
+  const authority = target.startsWith('/') ? undefined : absoluteForm.exec(target)?.[1];
+  if (authority !== undefined) request.headers.host = authority;
+  request.url = originForm(target);
+  return request.url;
 }
 
 const isBelow = (path: string, folder: string): boolean => path === folder || path.startsWith(`${folder}/`);

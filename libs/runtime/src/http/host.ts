@@ -31,7 +31,7 @@ import { AppError, toAppError } from '../errors.ts';
 import { httpLimits } from '../limits.ts';
 import { nestLogger, type Logger } from '../log.ts';
 import { addressReader } from './address.ts';
-import { errorAnswer, familyOf, firstHeaders, optionsAnswer, originForm, pathOf, type ErrorPage } from './answers.ts';
+import { errorAnswer, familyOf, firstHeaders, optionsAnswer, originForm, pathOf, settleTarget, type ErrorPage } from './answers.ts';
 import { checkText, parseFormBody, parseJson, parseMultipart, parseUrlEncoded, type Parameters } from './parameters.ts';
 
 export interface ServiceAppOptions {
@@ -139,7 +139,7 @@ class ServiceAdapter extends FastifyAdapter {
       bodyLimit: options.bodyBytesMax ?? httpLimits.bodyBytesMax,
       requestIdHeader: false,
       genReqId: nextRequestId,
-      rewriteUrl: (request: IncomingMessage) => originForm(request.url ?? '/'),
+      rewriteUrl: settleTarget,
       frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => sendError(error, request, reply, options),
       routerOptions: {
         ignoreTrailingSlash: true,

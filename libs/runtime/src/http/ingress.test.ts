@@ -77,7 +77,7 @@ const exchange = (text: string, options: { readonly end?: boolean; readonly ever
 const get = (target: string, headers = ''): Promise<string> => exchange(`GET ${target} HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n${headers}\r\n`);
 
 beforeAll(async () => {
-  one = await createServiceApp(OneModule, { name: 'one', logger: silentLogger, isKnownHost: () => true, https: false });
+  one = await createServiceApp(OneModule, { name: 'one', logger: silentLogger, isKnownHost: knownHosts(() => ['localhost:8080'], () => port), https: false });
 });
 afterEach(async () => {
   for (const ingress of open.splice(0)) await ingress.close(100);
@@ -112,6 +112,20 @@ describe('dispatching', () => {
     for (const [first, second] of [['localhost:8080', 'evil.example'], ['evil.example', 'localhost:8080'], ['localhost:8080', 'localhost:8080']]) {
       for (const path of ['/nothing', '/api/v1/one/7']) expect(await exchange(`GET ${path} HTTP/1.1\r\nHost: ${first}\r\nhOST: ${second}\r\nConnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 400 /);
     }
+  });
+
+  // A proxy before us goes by the address of the request line and may have kept this one from others.
+  it('goes by the host of a whole address, whatever the header says', async () => {
+    await start();
+    const ask = (target: string, host = 'localhost:8080') => exchange(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    for (const path of ['/api/v1/one/7', '/nothing', '']) {
+      for (const authority of ['evil.example', 'localhost:8080@evil.example', 'evil.example@localhost:8080', 'localhost', '']) expect(await ask(`http://${authority}${path}`), authority).toMatch(/^HTTP\/1.1 421 /);
+    }
+    expect(await ask('http://localhost:8080/api/v1/one/7', 'evil.example')).toMatch(/^HTTP\/1.1 200 /);
+    expect(await ask('HTTPS://LOCALHOST:8080/api/v1/one/7?x', 'evil.example')).toMatch(/^HTTP\/1.1 200 /);
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
+    expect(await exchange(`GET http://evil.example/api/v1/streaming?good HTTP/1.1\r\nHost: localhost:8080\r\n${upgrade}\r\n`)).toMatch(/^HTTP\/1.1 421 /);
+    expect(await exchange(`GET http://localhost:8080/api/v1/streaming?good HTTP/1.1\r\nHost: evil.example\r\n${upgrade}\r\n`)).toMatch(/^HTTP\/1.1 101 /);
   });
 
   it('tells whether it lives and whether it is ready, under any name', async () => {

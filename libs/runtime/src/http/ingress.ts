@@ -25,7 +25,7 @@ import { AppError, StartError, toAppError } from '../errors.ts';
 import { httpLimits } from '../limits.ts';
 import { type Logger } from '../log.ts';
 import { addressBucket, trustTest } from './address.ts';
-import { errorAnswer, optionsAnswer, originForm, pathOf, type Answer, type ErrorPage } from './answers.ts';
+import { errorAnswer, optionsAnswer, pathOf, settleTarget, type Answer, type ErrorPage } from './answers.ts';
 import { nextRequestId, unknownHost } from './host.ts';
 
 /** A row of the route table, as far as it matters here. */
@@ -199,7 +199,7 @@ class NodeIngress implements Ingress {
 
   private dispatch(request: IncomingMessage, response: ServerResponse): void {
     if (this.closing !== undefined) response.setHeader('connection', 'close');
-    const target = originForm(request.url ?? '/');
+    const target = settleTarget(request);
     const path = pathOf(target);
     try {
       if (path === '/health/live' || path === '/health/ready') {
@@ -258,7 +258,7 @@ class NodeIngress implements Ingress {
 
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy());
-    const target = originForm(request.url ?? '/');
+    const target = settleTarget(request);
     const { host } = request.headers;
     const found = this.router.find('GET', target)?.store as Target | undefined;
     const upgrade = found?.stream === true ? this.options.services.get(found.service)?.upgrade : undefined;
@@ -267,7 +267,6 @@ class NodeIngress implements Ingress {
       if (host === undefined || !this.options.isKnownHost(host)) throw unknownHost();
       if (this.closing !== undefined) throw new AppError('unavailable', undefined, { retryAfterSeconds: 1 });
       if (request.method !== 'GET' || upgrade === undefined) throw new AppError('not-found', 'Not found');
-      request.url = target;
       upgrade(request, socket, head);
     } catch (error) {
       const appError = toAppError(error);
