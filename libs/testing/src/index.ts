@@ -13,3 +13,5 @@ export type { RedisSource, TestRedis } from './redis-engine.ts';
 export { sharedKafka } from './engines-on-demand.ts';
 export { findKafka, kafkaImage, kafkaVersion, startTestKafka } from './kafka-engine.ts';
 export type { KafkaSource, TestKafka } from './kafka-engine.ts';
+export { clusterMissing, TestCluster } from './cluster/test-cluster.ts';
+export type { ClusterDescription } from './cluster/run.ts';
