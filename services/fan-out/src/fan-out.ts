@@ -47,6 +47,8 @@ export class FanOut {
       logger,
       now,
       onJobs: () => this.bulk.wake(),
+      jobRoom: () => this.bulk.room,
+      beginJob: (job, inserted) => this.bulk.begin(job, inserted),
       onParked: () => this.repair.expect(),
     });
     this.loss = new Loss({ databases, plans: new PlanStore(), applier: () => this.applier, timelines, background, logger, now, onJobs: () => this.bulk.wake() });
@@ -92,6 +94,7 @@ export class FanOut {
     this.subscription = undefined;
     this.stopObserving();
     await this.background.stop();
+    await this.bulk.stop();
   }
 
   /** False while events cannot be had or handled. */

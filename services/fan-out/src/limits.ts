@@ -6,6 +6,9 @@ export const fanOutLimits = {
   lanes: 16,
   /** Audiences up to this many local readers are delivered in the handler; larger ones by jobs. */
   smallAudienceMax: 5_000,
+  /** Logs remembered to have more, and for how long. */
+  largeLogsKnownMax: 10_000,
+  largeLogKnownMs: 60_000,
   /** Readers in one push to the store. */
   sliceReadersMax: 1_000,
   /** Pushes on their way to the store at once. */

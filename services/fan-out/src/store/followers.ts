@@ -3,9 +3,19 @@ import type { LogRef } from '@dmb/events';
 import { statement, type Databases, type Transaction } from '@dmb/postgres';
 import type { LogId, PersonId } from '@dmb/protocol';
 import type { Reader } from '@dmb/timelines';
+import { LRUCache } from 'lru-cache';
 import type { FollowerChange, LogReaders } from '../domain/plan.ts';
 import { fanOutLimits } from '../limits.ts';
 import { keyOf } from './progress.ts';
+
+/** Readers of a log that follow one another. */
+export interface Slice {
+  readonly readers: Reader[];
+  /** The place of the last of them. */
+  readonly last: After;
+  /** There are no further ones. */
+  readonly isEnd: boolean;
+}
 
 /** A place in the order (person_shard, person_id). */
 export interface After {
@@ -13,23 +23,30 @@ export interface After {
   readonly person: PersonId;
 }
 
-/** Width of a reader in an aggregated text: 4 digits of the shard and the id. One long text is read several times as fast as as many rows. */
-const width = 40;
-const readerText = `lpad(person_shard::text, 4, '0') || person_id::text`;
+/**
+ * Readers as one text, `<shard>:<id><id>… <shard>:<id>…`: read several times as fast as as many rows, and as nobody's order is asked for
+ * inside a shard, nothing is sorted.
+ */
+const readersText = (from: string): string => `
+  (SELECT string_agg(person_shard::text || ':' || ids, ' ')
+   FROM (SELECT person_shard, string_agg(person_id::text, '') AS ids FROM ${from} GROUP BY person_shard) AS of_shard)`;
+const idWidth = 36;
 
 const audienceSql = statement(`
   SELECT t.ord::int4 AS ord, f.readers, f.count::int4 AS count
   FROM unnest($1::int2[], $2::uuid[]) WITH ORDINALITY AS t(log_shard, log_id, ord)
   CROSS JOIN LATERAL (
-    SELECT string_agg(${readerText}, '') AS readers, count(*) AS count
-    FROM (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3) AS part) AS f`);
+    WITH part AS MATERIALIZED (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3)
+    SELECT ${readersText('part')} AS readers, (SELECT count(*) FROM part) AS count) AS f`);
 
 const sliceSql = statement(`
-  SELECT string_agg(${readerText}, '' ORDER BY person_shard, person_id) AS readers
-  FROM (
+  WITH part AS MATERIALIZED (
     SELECT person_shard, person_id FROM follower
     WHERE log_shard = $1 AND log_id = $2 AND (person_shard, person_id) > ($3, $4::uuid) AND person_shard <= $5
-    ORDER BY person_shard, person_id LIMIT $6) AS part`);
+    ORDER BY person_shard, person_id LIMIT $6)
+  SELECT ${readersText('part')} AS readers,
+    last.person_shard AS shard, last.person_id AS person, (SELECT count(*)::int4 FROM part) AS count
+  FROM (SELECT person_shard, person_id FROM part ORDER BY person_shard DESC, person_id DESC LIMIT 1) AS last`);
 
 const meetSql = statement(`INSERT INTO cursor (log_shard, log_id, epoch_no, number) VALUES ($1, $2, $3, $4) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`);
 const lockSql = statement(`
@@ -46,6 +63,8 @@ const unfollowSql = statement(`
 
 export class FollowerStore {
   private readonly databases: Databases;
+  /** Logs found to have many readers lately: they are not counted again for each post. Jobs deliver to few as well. */
+  private readonly large = new LRUCache<LogId, true>({ max: fanOutLimits.largeLogsKnownMax, ttl: fanOutLimits.largeLogKnownMs });
   private readonly shardOf: (person: PersonId) => number;
 
   constructor(databases: Databases, shardOf: (person: PersonId) => number) {
@@ -56,7 +75,12 @@ export class FollowerStore {
   /** The readers of each log, or that they are many, by {@link keyOf}. */
   async audiences(logs: readonly LogRef[]): Promise<Map<string, LogReaders>> {
     const found = new Map<string, LogReaders>();
-    for (const [database, ofDatabase] of this.databases.group(logs, ({ shard }) => shard)) {
+    const unknown = logs.filter((log) => {
+      if (this.large.get(log.log) !== true) return true;
+      found.set(keyOf(log), { size: 'large' });
+      return false;
+    });
+    for (const [database, ofDatabase] of this.databases.group(unknown, ({ shard }) => shard)) {
       for (let from = 0; from < ofDatabase.length; from += fanOutLimits.audienceLogsPerQueryMax) {
         const part = ofDatabase.slice(from, from + fanOutLimits.audienceLogsPerQueryMax);
         const rows = await database.query<{ ord: number; readers: string | null; count: number }>(audienceSql, [
@@ -65,18 +89,23 @@ export class FollowerStore {
           fanOutLimits.smallAudienceMax + 1,
         ]);
         for (const { ord, readers, count } of rows) {
-          const many = count > fanOutLimits.smallAudienceMax;
-          found.set(keyOf(part[ord - 1]!), many ? { size: 'large' } : { size: 'small', readers: readersIn(readers) });
+          const log = part[ord - 1]!;
+          const isLarge = count > fanOutLimits.smallAudienceMax;
+          if (isLarge) this.large.set(log.log, true);
+          found.set(keyOf(log), isLarge ? { size: 'large' } : { size: 'small', readers: readersIn(readers) });
         }
       }
     }
     return found;
   }
 
-  /** The next readers of a log after a place, up to a shard of persons, in the order of the key. */
-  async slice(log: { readonly shard: number; readonly log: LogId }, after: After, toPersonShard: number, count: number): Promise<Reader[]> {
-    const [row] = await this.databases.at(log.shard).query<{ readers: string | null }>(sliceSql, [log.shard, log.log, after.shard, after.person, toPersonShard, count]);
-    return readersIn(row?.readers ?? null);
+  /** The next readers of a log after a place, up to a shard of persons, in the order of the key but for those of one shard. */
+  async slice(log: { readonly shard: number; readonly log: LogId }, after: After, toPersonShard: number, count: number): Promise<Slice> {
+    const [row] = await this.databases
+      .at(log.shard)
+      .query<{ readers: string | null; shard: number; person: PersonId; count: number }>(sliceSql, [log.shard, log.log, after.shard, after.person, toPersonShard, count]);
+    if (row === undefined) return { readers: [], last: after, isEnd: true };
+    return { readers: readersIn(row.readers), last: { shard: row.shard, person: row.person }, isEnd: row.count < count };
   }
 
   /**
@@ -108,11 +137,15 @@ export class FollowerStore {
 }
 
 function readersIn(text: string | null): Reader[] {
-  if (text === null) return [];
-  const readers = new Array<Reader>(text.length / width);
-  for (let index = 0; index < readers.length; index++) {
-    const at = index * width;
-    readers[index] = { shard: Number(text.slice(at, at + 4)), person: text.slice(at + 4, at + width) as PersonId };
+  const readers: Reader[] = [];
+  if (text === null) return readers;
+  for (let at = 0; at < text.length; at++) {
+    const colon = text.indexOf(':', at);
+    const shard = Number(text.slice(at, colon));
+    // Up to the space before the next shard.
+    for (at = colon + 1; at + idWidth <= text.length && text.charCodeAt(at) !== space; at += idWidth) readers.push({ shard, person: text.slice(at, at + idWidth) as PersonId });
   }
   return readers;
 }
+
+const space = 0x20;

@@ -62,13 +62,16 @@ const nextSql = statement(`SELECT (extract(epoch FROM min(greatest(leased_until,
 /** Before every person: no id is below it, and a range begins with the first person of its first shard. */
 const beforeAll = '00000000-0000-0000-0000-000000000000' as PersonId;
 
+/** The place before the first reader of a range. */
+export const beginOf = (from: number): After => ({ shard: from, person: beforeAll });
+
 export class JobStore {
   /** Takes the oldest job that nobody works on, with what waits for the same readers. */
   async lease(database: Database): Promise<Job | undefined> {
     const [row] = await database.query<Row & Record<string, unknown>>(leaseSql, [randomUUID(), fanOutLimits.jobLeaseMs, fanOutLimits.jobsTogetherMax]);
     if (row === undefined) return undefined;
     const { afterShard, afterPerson, ...job } = row;
-    return { ...job, after: afterShard === null || afterPerson === null ? { shard: job.from, person: beforeAll } : { shard: afterShard, person: afterPerson } };
+    return { ...job, after: afterShard === null || afterPerson === null ? beginOf(job.from) : { shard: afterShard, person: afterPerson } };
   }
 
   /** Remembers how far a job is and keeps the lease; false if somebody else has it now. */

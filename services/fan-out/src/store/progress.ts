@@ -25,12 +25,21 @@ export interface Plan {
   readonly persons: readonly PersonId[];
 }
 
+/** A job to insert; `lease` if this process begins with it at once. */
+export interface NewJob {
+  readonly jobId: string;
+  readonly ids: readonly PostId[];
+  readonly from: number;
+  readonly to: number;
+  readonly lease: string | null;
+}
+
 /** A cursor that moves, with the jobs that its entries leave behind, and what to do again should the store lose it. */
 export interface Move {
   readonly log: LogRef;
   readonly number: bigint;
   readonly plan: Plan | undefined;
-  readonly jobs: readonly { readonly jobId: string; readonly ids: readonly PostId[]; readonly from: number; readonly to: number }[];
+  readonly jobs: readonly NewJob[];
 }
 
 /** A log that cannot go on. */
@@ -70,9 +79,10 @@ const moveSql = statement(`
     FROM unnest($11::uuid[], $12::int4[], $13::int2[], $14::int8[], $15::text[], $16::text[]) AS p(log_id, epoch_no, lane, position, ids, persons)
     JOIN moved m USING (log_id, epoch_no)
   ), made AS (
-    INSERT INTO job (log_shard, job_id, log_id, ids, from_person_shard, to_person_shard)
-    SELECT m.log_shard, j.job_id, m.log_id, j.ids::int8[], j.from_shard, j.to_shard
-    FROM unnest($5::uuid[], $6::int4[], $7::uuid[], $8::text[], $9::int2[], $10::int2[]) AS j(log_id, epoch_no, job_id, ids, from_shard, to_shard)
+    INSERT INTO job (log_shard, job_id, log_id, ids, from_person_shard, to_person_shard, lease, leased_until)
+    SELECT m.log_shard, j.job_id, m.log_id, j.ids::int8[], j.from_shard, j.to_shard, j.lease,
+      CASE WHEN j.lease IS NULL THEN '-infinity' ELSE clock_timestamp() + $18 * interval '1 ms' END
+    FROM unnest($5::uuid[], $6::int4[], $7::uuid[], $8::text[], $9::int2[], $10::int2[], $17::uuid[]) AS j(log_id, epoch_no, job_id, ids, from_shard, to_shard, lease)
     JOIN moved m USING (log_id, epoch_no)
     RETURNING job_id
   )
@@ -135,6 +145,8 @@ export class ProgressStore {
           jobs.map(({ from }) => from),
           jobs.map(({ to }) => to),
           ...planColumns(part),
+          jobs.map(({ lease }) => lease),
+          fanOutLimits.jobLeaseMs,
         ]);
       }
     }

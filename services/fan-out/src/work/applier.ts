@@ -41,7 +41,8 @@ import { deliveredIds, followerChanges, isDelivered, planStretches, rangesOf, ty
 import { fanOutLimits } from '../limits.ts';
 import { fanOutMetrics } from '../metrics.ts';
 import type { FollowerStore } from '../store/followers.ts';
-import { keyOf, type ParkRequest, type Progress, type ProgressStore } from '../store/progress.ts';
+import { beginOf, type Job } from '../store/jobs.ts';
+import { keyOf, type NewJob, type ParkRequest, type Progress, type ProgressStore } from '../store/progress.ts';
 import { positionAt, type Deliverer } from './deliverer.ts';
 import { LogLocks } from './log-locks.ts';
 import { Projection } from './projection.ts';
@@ -59,6 +60,10 @@ export interface ApplierParts {
   readonly now: () => number;
   /** Jobs were inserted. */
   readonly onJobs: () => void;
+  /** How many new jobs may be begun with at once. */
+  readonly jobRoom: () => number;
+  /** A job is being inserted with our lease. */
+  readonly beginJob: (job: Job, inserted: Promise<void>) => void;
   /** Logs were parked. */
   readonly onParked: () => void;
 }
@@ -213,8 +218,19 @@ export class Applier {
     const told = plan.told.filter(({ id }) => postIdMs(id) >= oldestMs).map((ref): LiveEvent => ({ type: 'entry', ref: refOf(ref) }));
     if (changed.length + told.length > 0) await live.publish([...changed, ...told]);
 
-    const jobsOf = new Map(plan.large.map(({ log, ids }) => [keyOf(log), rangesOf(fanOutLimits.jobRangesPerLog, shardCount).map((range) => ({ ...range, jobId: randomUUID(), ids }))]));
-    await progress.move(
+    const jobsOf = new Map<string, readonly NewJob[]>();
+    const begun: Job[] = [];
+    for (const { log, ids } of plan.large) {
+      const jobs = rangesOf(fanOutLimits.jobRangesPerLog, shardCount).map((range): NewJob => {
+        const job = { ...range, jobId: randomUUID(), ids };
+        if (begun.length >= this.parts.jobRoom()) return { ...job, lease: null };
+        const lease = randomUUID();
+        begun.push({ ...job, lease, shard: log.shard, log: log.log, after: beginOf(range.from) });
+        return { ...job, lease };
+      });
+      jobsOf.set(keyOf(log), jobs);
+    }
+    const moved = progress.move(
       stretches.map((stretch) => {
         const { log, end } = stretch;
         const persons = removed.get(keyOf(log))?.map(({ person }) => person) ?? [];
@@ -225,6 +241,8 @@ export class Applier {
         return { log, number: end, plan: ids.length + persons.length === 0 ? undefined : { lane, position, ids, persons }, jobs: jobsOf.get(keyOf(log)) ?? [] };
       }),
     );
+    for (const job of begun) this.parts.beginJob(job, moved);
+    await moved;
     if (jobsOf.size > 0) this.parts.onJobs();
     this.count(stretches);
   }

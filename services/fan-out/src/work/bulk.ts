@@ -15,6 +15,10 @@
  * Somebody who begins to follow while a job runs is met by it, or by the snapshot of their rebuilt
  * timeline, or by both.
  *
+ * **The first jobs of a post** are not leased: the process that inserts them has the lease from the beginning, and reads and pushes while
+ * the transaction that inserts them (and moves the cursor) still waits for the disk. If that fails, the entries come again, and what has been pushed
+ * twice is there once when read.
+ *
  * **Who looks when.** Whoever inserts jobs wakes their own workers, and those of other processes by a notification of Postgres. Who finds
  * nothing but jobs of others comes back when the first of their leases would end: so jobs of a process that died go on within a
  * lease, whether or not anything else happens. A connection for notifications that was lost is made again, and jobs are looked for then.
@@ -23,9 +27,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Database, Databases } from '@dmb/postgres';
 import type { Background, Logger } from '@dmb/runtime';
-import type { Reader } from '@dmb/timelines';
 import { fanOutLimits } from '../limits.ts';
-import type { After, FollowerStore } from '../store/followers.ts';
+import type { After, FollowerStore, Slice } from '../store/followers.ts';
 import { jobChannel, type Job, type JobStore } from '../store/jobs.ts';
 import type { Delivered, Deliverer } from './deliverer.ts';
 
@@ -46,6 +49,7 @@ export class Bulk {
   /** When a lease of another process ends, Unix ms; Infinity while there is none. */
   private dueMs = Infinity;
   private held = 0;
+  private readonly begun = new Set<Promise<void>>();
 
   constructor(parts: BulkParts) {
     this.parts = parts;
@@ -66,6 +70,22 @@ export class Bulk {
     this.parts.background.wake('bulk delivery');
   }
 
+  /** How many jobs this process could begin with at once. */
+  get room(): number {
+    return Math.max(0, fanOutLimits.jobsAtOnce - this.held);
+  }
+
+  /** Begins with a job that this process is inserting with its lease; `inserted` says what becomes of that. */
+  begin(job: Job, inserted: Promise<void>): void {
+    const { databases, background } = this.parts;
+    this.held++;
+    const begun = this.deliver(databases.at(job.shard), job, background.signal, inserted).finally(() => {
+      this.held--;
+      this.begun.delete(begun);
+    });
+    this.begun.add(begun);
+  }
+
   /** Jobs that this process works on now. */
   get known(): number {
     return this.held;
@@ -76,6 +96,11 @@ export class Bulk {
     let count = 0;
     for (const database of this.parts.databases.all) count += await this.parts.jobs.count(database);
     return count;
+  }
+
+  /** Resolves when the jobs that were begun with at once have had their turn. */
+  async stop(): Promise<void> {
+    await Promise.allSettled(this.begun);
   }
 
   /** Works off what there is; again if more came meanwhile. */
@@ -135,47 +160,50 @@ export class Bulk {
     }
   }
 
-  private async deliver(database: Database, job: Job, signal: AbortSignal): Promise<void> {
+  private async deliver(database: Database, job: Job, signal: AbortSignal, inserted?: Promise<void>): Promise<void> {
     const { jobs, logger } = this.parts;
     try {
-      await this.deliverTurn(database, job, signal);
+      await this.deliverTurn(database, job, signal, inserted);
     } catch (error) {
       logger.warn('a bulk delivery stopped and will go on', { log: job.log, error });
       // A store that is away is away for the next job as well.
       await jobs.letGo(database, job, fanOutLimits.jobRetryMs).catch(() => undefined);
       await pause(fanOutLimits.jobRetryMs, undefined, { ref: false, signal }).catch(() => undefined);
+      this.wake();
     }
   }
 
   /** One turn of a job: until its end, or until it goes back behind the others. */
-  private async deliverTurn(database: Database, job: Job, signal: AbortSignal): Promise<void> {
+  private async deliverTurn(database: Database, job: Job, signal: AbortSignal, inserted: Promise<void> | undefined): Promise<void> {
     const { deliverer, jobs } = this.parts;
     let delivered: Delivered | undefined;
     /** The chunk that is on its way. */
     let before: { readonly last: After; readonly pushed: Promise<Delivered> } | undefined;
-    let next = this.read(job, job.after);
+    let next = quiet(this.read(job, job.after));
     for (let left: number = fanOutLimits.turnReadersMax; ; ) {
-      const readers = await next;
-      const isLast = readers.length < fanOutLimits.chunkReadersMax;
+      const { readers, last, isEnd } = await next;
       left -= readers.length;
-      const last = readers.at(-1);
-      const pushed = last === undefined ? undefined : quiet(deliverer.push('bulk', job.shard, [{ ids: job.ids, readers }]));
-      const goesOn = !isLast && left > 0 && !signal.aborted;
-      if (last !== undefined && goesOn) next = quiet(this.read(job, { shard: last.shard, person: last.person }));
+      const pushed = readers.length === 0 ? undefined : quiet(deliverer.push('bulk', job.shard, [{ ids: job.ids, readers }]));
+      const goesOn = !isEnd && left > 0 && !signal.aborted;
+      if (goesOn) next = quiet(this.read(job, last));
       if (before !== undefined) {
         delivered = await before.pushed;
+        await inserted;
         if (goesOn && !(await jobs.advance(database, job, before.last))) return;
       }
-      before = last === undefined || pushed === undefined ? undefined : { last: { shard: last.shard, person: last.person }, pushed };
+      before = pushed && { last, pushed };
       if (goesOn) continue;
       if (before !== undefined) delivered = await before.pushed;
-      if (isLast) return await jobs.finish(database, job, delivered);
+      await inserted;
+      if (isEnd) return await jobs.finish(database, job, delivered);
       if (before !== undefined && !(await jobs.advance(database, job, before.last))) return;
-      return await jobs.letGo(database, job, 0);
+      await jobs.letGo(database, job, 0);
+      this.wake();
+      return;
     }
   }
 
-  private read(job: Job, after: After): Promise<Reader[]> {
+  private read(job: Job, after: After): Promise<Slice> {
     return this.parts.followers.slice({ shard: job.shard, log: job.log }, after, job.to, fanOutLimits.chunkReadersMax);
   }
 }

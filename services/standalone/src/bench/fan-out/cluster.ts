@@ -44,6 +44,7 @@ export interface Posted {
 /** When an id came to how many readers. */
 interface Arrivals {
   readers: number;
+  firstAt: number;
   lastAt: number;
 }
 
@@ -117,8 +118,8 @@ export class Cluster {
   /** Starts a fan-out process. */
   private async start(redisUrls: readonly string[]): Promise<FanOutProcess> {
     const process = new FanOutProcess({
-      pushed: ({ at, pushes }) => {
-        for (const { ids, readers } of pushes) for (const id of ids) this.note(id, readers, at);
+      pushed: ({ arrivals }) => {
+        for (const arrival of arrivals) this.note(arrival);
         for (const wake of this.waiters) wake();
       },
       entries: (request) => this.answer(request),
@@ -200,13 +201,19 @@ export class Cluster {
     await this.databases['fan-out'].at(0).execute('VACUUM ANALYZE follower');
   }
 
-  private note(id: PostId, readers: number, at: number): void {
+  private note({ id, readers, firstAt, at }: Extract<FromProcess, { readonly type: 'pushed' }>['arrivals'][number]): void {
     const known = this.arrivals.get(id);
-    if (known === undefined) this.arrivals.set(id, { readers, lastAt: at });
+    if (known === undefined) this.arrivals.set(id, { readers, firstAt, lastAt: at });
     else {
       known.readers += readers;
+      known.firstAt = Math.min(known.firstAt, firstAt);
       known.lastAt = Math.max(known.lastAt, at);
     }
+  }
+
+  /** When the first readers had it. */
+  firstAt(id: PostId): number {
+    return this.arrivals.get(id)?.firstAt ?? Number.NaN;
   }
 
   private async answer({ shard, log, epochNo, after, limit }: RequestOf<'microblog.entries'>): Promise<AnswerOf<'microblog.entries'>> {

@@ -141,10 +141,11 @@ async function benchPost({ cluster, prepare }: World, tell: Tell): Promise<Quant
   tell(`one post to ${crowd}`);
   const { ours, base } = await compared(cluster, logs, 1);
   tell(`the last of ${crowd}`);
-  const times: number[] = [];
+  const [times, firsts]: [number[], number[]] = [[], []];
   for (let post = 0; post < sizes.lastPosts; post++) {
     const made = await cluster.post(logs[post % logs.length]!);
     times.push((await cluster.all(made, sizes.readers)) - made.at);
+    firsts.push(cluster.firstAt(made.id) - made.at);
     await cluster.drained();
     await checkOnce(cluster.redis, logs[post % logs.length]!.numbers, [made.id]);
   }
@@ -153,6 +154,8 @@ async function benchPost({ cluster, prepare }: World, tell: Tell): Promise<Quant
   return [
     { name: 'fan-out.post', ...ratio(ours, base), unit: 'ratio', goal: { atLeast: 0.95 }, base: baseOf(base, fullLists), of: `one post to ${crowd} present readers, one Redis` },
     { name: 'fan-out.last', value: quantile(times, 0.99), range: rangeOf(times), unit: 'ms', goal: { atMost: allowed }, base: { value: r, unit: 'deliveries/s', of: 'R; the goal is 1.25 × 50,000 / R + 50 ms' }, of: `until the last of ${crowd} has it, p99 of ${sizes.lastPosts} posts` },
+    { name: 'fan-out.last-p50', value: median(times), unit: 'ms', of: 'the same, p50' },
+    { name: 'fan-out.first-p50', value: median(firsts), range: rangeOf(firsts), unit: 'ms', of: 'until the first of them have it' },
     ...(bytes === undefined ? [] : [{ name: 'fan-out.memory', value: bytes, unit: 'bytes', goal: { atMost: 10.5 }, of: `memory of Redis for each id of ${fullLists}` } as const]),
   ];
 }

@@ -10,6 +10,6 @@ export type ToProcess =
 export type FromProcess =
   | { readonly type: 'ready' }
   | { readonly type: 'ask'; readonly number: number; readonly name: string; readonly request: unknown }
-  /** Redis has acknowledged a push; `at` is Unix milliseconds. */
-  | { readonly type: 'pushed'; readonly at: number; readonly pushes: readonly { readonly ids: readonly PostId[]; readonly readers: number }[] }
+  /** Redis has acknowledged pushes, the first and the last at these Unix milliseconds. */
+  | { readonly type: 'pushed'; readonly arrivals: readonly { readonly id: PostId; readonly readers: number; readonly firstAt: number; readonly at: number }[] }
   | { readonly type: 'usage'; readonly cpuMicroseconds: number; readonly rssMegabytes: number; readonly rssMegabytesMax: number };

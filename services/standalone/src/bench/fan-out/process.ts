@@ -8,6 +8,7 @@ import { KafkaEventLog } from '@dmb/event-log';
 import type { AnswerOf, CallName, RequestOf } from '@dmb/events';
 import { FanOut } from '@dmb/fan-out';
 import { openDatabases } from '@dmb/postgres';
+import type { PostId } from '@dmb/protocol';
 import { Calls, createLogger } from '@dmb/runtime';
 import { RedisLiveEvents, RedisNodes, RedisTimelines, type Push, type Timelines } from '@dmb/timelines';
 import type { FromProcess, ToProcess } from './messages.ts';
@@ -70,15 +71,36 @@ class Process {
   }
 }
 
+/** A message wakes the parent, which takes CPU time from what is measured: they are collected for so long. */
+const collectMs = 4;
+
 /** Tells of every push that has been acknowledged. */
 function observed(timelines: Timelines): Timelines {
-  const push: Timelines['push'] = async (lane, position, pushes, options) => {
+  const acknowledged = new Map<PostId, { readers: number; firstAt: number; at: number }>();
+  const note = ({ ids, readers }: Push): void => {
+    if (acknowledged.size === 0) {
+      setTimeout(() => {
+        tell({ type: 'pushed', arrivals: [...acknowledged].map(([id, arrival]) => ({ id, ...arrival })) });
+        acknowledged.clear();
+      }, collectMs);
+    }
+    const at = now();
+    for (const id of ids) {
+      const known = acknowledged.get(id);
+      if (known === undefined) acknowledged.set(id, { readers: readers.length, firstAt: at, at });
+      else {
+        known.readers += readers.length;
+        known.at = at;
+      }
+    }
+  };
+  const pushAndNote: Timelines['push'] = async (lane, position, pushes, options) => {
     await timelines.push(lane, position, pushes, options);
-    tell({ type: 'pushed', at: now(), pushes: pushes.map(({ ids, readers }: Push) => ({ ids, readers: readers.length })) });
+    for (const push of pushes) note(push);
   };
   return new Proxy(timelines, {
     get: (inner, name) => {
-      if (name === 'push') return push;
+      if (name === 'push') return pushAndNote;
       const member: unknown = Reflect.get(inner, name, inner);
       return typeof member === 'function' ? (member.bind(inner) as unknown) : member;
     },
