@@ -19,22 +19,25 @@ const argument = (text: string): string => `$${text.length}\r\n${text}\r\n`;
 /** The text for each node of `table`: RPUSHX of all ids for each reader, or UNLINK where there are none. */
 export function textsOf(table: NodeTable, work: readonly Push[]): Map<RedisNode, NodeText> {
   const texts = new Map<RedisNode, NodeText>();
-  const { byShard } = table;
-  let node: RedisNode | undefined;
-  let into: NodeText | undefined;
   for (const { ids, readers } of work) {
     const before = ids.length === 0 ? `*2\r\n${argument('UNLINK')}$` : `*${2 + ids.length}\r\n${argument('RPUSHX')}$`;
     const after = `\r\n${ids.map((id) => argument(String(id))).join('')}`;
+    // Readers come shard by shard: what is the same for a shard is made once.
+    let into: NodeText | undefined;
+    let ofShard = -1;
+    let ofLength = -1;
+    let head = '';
     for (const { shard, person } of readers) {
-      const next = byShard[shard];
-      if (next === undefined) continue;
-      if (next !== node || into === undefined) {
-        node = next;
+      if (shard !== ofShard || person.length !== ofLength) {
+        const node = table.byShard[shard];
+        if (node === undefined) continue;
+        [ofShard, ofLength] = [shard, person.length];
+        head = `${before}${listKey(shard, person).length}\r\n${listKey(shard, '')}`;
         into = texts.get(node);
         if (into === undefined) texts.set(node, (into = { text: '', commands: 0 }));
       }
-      const key = listKey(shard, person);
-      into.text += before + key.length + '\r\n' + key + after;
+      if (into === undefined) continue;
+      into.text += head + person + after;
       into.commands++;
     }
   }
