@@ -158,7 +158,7 @@ describe.skipIf(missing !== undefined)('a cluster', { timeout: 240_000 }, () => 
     await expect.poll(() => [journal.acknowledged.length > 10, listener.opened], { timeout: 30_000 }).toEqual([true, 1]);
     const before = cluster.now().processes.map(({ pid }) => pid);
     const from = cluster.log.length;
-    cluster.signal('SIGHUP');
+    cluster.signal('SIGUSR2');
     await cluster.said(/rolling restart is done/, from);
     const count = journal.acknowledged.length;
     await expect.poll(() => journal.acknowledged.length, { timeout: 30_000 }).toBeGreaterThan(count + 10);

@@ -34,7 +34,7 @@ before them on one port. Ctrl-C drains in order and stops everything. Meant for 
   --data DIR       keep the databases there; else they are temporary
   --json           one line of JSON on standard output once everything is ready, and nothing else
 
-A process that ends is started again, and that is told. SIGHUP restarts every process, one after the other.
+A process that ends is started again, and that is told. SIGUSR2 restarts every process, one after the other.
 Variables of the services (DMB_LOG_LEVEL, DMB_REGISTRATION, OTEL_EXPORTER_OTLP_ENDPOINT …) are passed on to them.
 TEST_KAFKA_BROKERS, TEST_REDIS_URL and TEST_DATABASE_URL name engines that are there already; all that is in them may go.`;
 

@@ -102,8 +102,8 @@ class Cluster {
       if (++signals === 1) this.end(0);
       else if (signals > 3) process.exit(1);
     };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-    process.on('SIGHUP', () => void (this.rolling = this.rolling.then(() => this.roll())));
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+    process.on('SIGUSR2', () => void (this.rolling = this.rolling.then(() => this.roll())));
     process.on('exit', () => {
       for (const member of this.members) member.kill();
       this.nginx?.kill('SIGKILL');
