@@ -15,8 +15,8 @@ export interface MicroblogContext {
   readonly eventLog: Pick<EventLog, 'subscribe' | 'committed'>;
   /** Without it nothing is limited. */
   readonly limits?: Pick<Limits, 'take'>;
-  /** Tells of revoked tokens at once; without it they are good for 5 s more. */
-  readonly live?: Pick<LiveEvents, 'listen'>;
+  /** Tells of revoked tokens at once; without it they are good for 5 s more. Is told of what persons follow. */
+  readonly live?: Pick<LiveEvents, 'listen' | 'publish'>;
   /** True while no other process writes to these databases: then answers are kept until something is written here. */
   readonly isAlone?: () => boolean;
   readonly logger: Logger;

@@ -1,6 +1,6 @@
 /** The service put together: its pieces, and their common beginning and end. */
 import type { Subscription } from '@dmb/event-log';
-import { domainIdOf, IdSource } from '@dmb/protocol';
+import { domainIdOf, IdSource, shardOf, type PersonId } from '@dmb/protocol';
 import { Background } from '@dmb/runtime';
 import { Appender } from './append/appender.ts';
 import { bindCalls } from './calls.ts';
@@ -48,7 +48,7 @@ export class Microblog {
       logs: new LogStore(databases),
       snapshots: new SnapshotStore(databases),
     };
-    const parts = { databases, appender, ...stores, domains, ids, now };
+    const parts = { databases, appender, ...stores, domains, ids, now, followingChanged: (persons: readonly PersonId[]) => this.#tellFollowing(persons) };
     this.appender = appender;
     this.stores = stores;
     this.commands = { entries: new EntryCommands(appender, now), follows: new FollowCommands(parts), microblogs: new MicroblogCommands(parts) };
@@ -71,6 +71,16 @@ export class Microblog {
     this.consumer.stop();
     await this.#background.stop();
     await this.appender.close();
+  }
+
+  /** To the streams of these persons. Who misses it asks again within a minute. */
+  async #tellFollowing(persons: readonly PersonId[]): Promise<void> {
+    const { live, logger } = this.#context;
+    try {
+      await live?.publish(persons.map((person) => ({ type: 'person', event: { shard: shardOf(person), person, what: 'following-changed' } })));
+    } catch (error) {
+      logger.debug('streams could not be told that following changed', { error });
+    }
   }
 
   /** Why entries cannot be accepted now; undefined when they can. */

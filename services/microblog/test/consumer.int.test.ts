@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LogEvent } from '@dmb/event-log';
 import { entryRefSchema, type EntryRef } from '@dmb/events';
 import type { Database, Databases, Statement, Transaction } from '@dmb/postgres';
-import { domainIdOf } from '@dmb/protocol';
+import { domainIdOf, type PersonId } from '@dmb/protocol';
 import { silentLogger } from '@dmb/runtime';
 import { PersonCommands } from '../src/commands/persons.ts';
 import { EntryConsumer } from '../src/events/consumer.ts';
@@ -18,8 +18,8 @@ beforeAll(async () => {
 afterAll(async () => world.drop());
 
 /** The consumer of the service, on these databases, taking part in no event log. */
-function newConsumer(databases: Databases = world.databases): EntryConsumer {
-  const parts = { databases, appender: world.microblog.appender, microblogs: world.microblog.stores.microblogs, grants: world.microblog.stores.grants, domains: new Map([[domainIdOf(domain), domain]]) };
+function newConsumer(databases: Databases = world.databases, followingChanged: (persons: readonly PersonId[]) => Promise<void> = () => Promise.resolve()): EntryConsumer {
+  const parts = { followingChanged, databases, appender: world.microblog.appender, microblogs: world.microblog.stores.microblogs, grants: world.microblog.stores.grants, domains: new Map([[domainIdOf(domain), domain]]) };
   return new EntryConsumer({ databases, outside: new OutsideEffects(parts), persons: new PersonCommands(parts), logger: silentLogger });
 }
 
@@ -107,6 +107,30 @@ function failing(fails: (what: 'transaction' | 'query', sql: string) => boolean)
     },
   });
 }
+
+// Whoever asks at that word and finds the old state believes it until something else happens.
+it('says that following has changed when whoever asks finds the change, and not before', async () => {
+  const [reader, writer] = [await world.signUp('one_who_reads'), await world.signUp('one_who_writes')];
+  await consume(newConsumer());
+  const { public: log } = await world.logs(writer.microblog);
+  const found: [PersonId, boolean][] = [];
+  const consumer = (databases?: Databases) =>
+    newConsumer(databases, async (persons) => {
+      for (const person of persons) {
+        const listening = await world.calls.call('microblog.listening', { asker: { kind: 'person', domain: reader.domain, person, microblog: reader.microblog, scopes: ['read'] } });
+        found.push([person, listening?.home.includes(log.log) === true]);
+      }
+    });
+  await world.microblog.commands.follows.follow(reader, writer.microblog);
+  await consume(consumer(failing((_, sql) => sql.startsWith('UPDATE following'))));
+  expect(found).toEqual([]);
+  await world.all('UPDATE parked SET next_attempt = now()');
+  await consumer().repair();
+  expect(found).toEqual([[reader.person, true]]);
+  await world.microblog.commands.follows.unfollow(reader, writer.microblog);
+  await consume(consumer());
+  expect(found.at(-1)).toEqual([reader.person, false]);
+});
 
 describe('the consumer', () => {
   let expected: unknown;

@@ -42,6 +42,8 @@ export class FakeServices {
   readonly asked = new Map<string, number>();
   /** Names of calls that fail. */
   readonly failing = new Set<string>();
+  /** Calls that are answered with what is so now, but later. */
+  readonly held = new Map<string, Promise<void>>();
   private readonly ids = new IdSource();
   private readonly domain: Domain;
 
@@ -124,7 +126,11 @@ export class FakeServices {
 
   private answer<T>(name: string, make: () => T): Promise<T> {
     this.asked.set(name, (this.asked.get(name) ?? 0) + 1);
-    return this.failing.has(name) ? Promise.reject(new AppError('unavailable')) : Promise.resolve().then(make);
+    if (this.failing.has(name)) return Promise.reject(new AppError('unavailable'));
+    const held = this.held.get(name);
+    if (held === undefined) return Promise.resolve().then(make);
+    const made = make();
+    return held.then(() => made);
   }
 }
 

@@ -96,6 +96,7 @@ export class OutsideEffects {
   readonly #microblogs: MicroblogStore;
   readonly #grants: GrantStore;
   readonly #domains: ReadonlyMap<DomainId, Domain>;
+  readonly #followingChanged: ((persons: readonly PersonId[]) => Promise<void>) | undefined;
   readonly #now: () => number;
 
   constructor(parts: {
@@ -104,6 +105,8 @@ export class OutsideEffects {
     readonly microblogs: MicroblogStore;
     readonly grants: GrantStore;
     readonly domains: ReadonlyMap<DomainId, Domain>;
+    /** Told when what these persons follow can be read; must not throw. */
+    readonly followingChanged?: (persons: readonly PersonId[]) => Promise<void>;
     readonly now?: () => number;
   }) {
     this.#databases = parts.databases;
@@ -111,6 +114,7 @@ export class OutsideEffects {
     this.#microblogs = parts.microblogs;
     this.#grants = parts.grants;
     this.#domains = parts.domains;
+    this.#followingChanged = parts.followingChanged;
     this.#now = parts.now ?? Date.now;
   }
 
@@ -147,6 +151,7 @@ export class OutsideEffects {
       }
     }
     for (const [database, changes] of this.#databases.group([...follows.values()], ({ person }) => shardOf(person))) await putFollowing(database, changes);
+    if (follows.size > 0) await this.#followingChanged?.([...new Set([...follows.values()].map(({ person }) => person))]);
     for (const change of roles) await putContribution(this.#databases.at(shardOf(change.person)), change);
   }
 

@@ -19,8 +19,9 @@
  * a viewer may see of an entry is decided by presenting, each time.
  *
  * **What changes while asking.** When following changes, the logs are asked for again; what happens
- * meanwhile is in a ring of the last `recentMax` entries and is offered once the answer is there. Since
- * the event may be ahead of microblog's own projection, they are asked for once more at the next look.
+ * meanwhile is in a ring of the last `recentMax` entries and is offered once the answer is there. Microblog
+ * says that following has changed when its own projection has it, so whoever asks after that finds it;
+ * a viewer asks one after the other, so an answer from before never replaces one from after.
  *
  * **Bounds.** Streams in all, per token and per address; what waits for one viewer; bytes that one client
  * leaves unread (then it is closed, not waited for); messages of a client; presenting at once. One timer
@@ -122,9 +123,12 @@ class Viewer {
   isTelling = false;
   failedLooks = 0;
   looks = 0;
-  /** What is followed is to be asked for again at the next look. */
+  /** What is followed could not be asked for, and is again at the next look. */
   isStale = false;
   ready: Promise<boolean> = Promise.resolve(true);
+  /** The asking for logs that has begun last, and the one that waits for its end. */
+  asking: Promise<boolean> | undefined;
+  askingNext: Promise<boolean> | undefined;
 
   constructor(key: string, asker: PersonAsker) {
     this.key = key;
@@ -290,9 +294,21 @@ export class Streams {
     viewer.pending = [];
   }
 
-  /** Asks what a viewer listens to; false if it may not any more. */
-  private async refresh(viewer: Viewer): Promise<boolean> {
-    const since = this.sequence;
+  /** Asks what a viewer listens to, when what was asked before is answered; false if it may not any more. */
+  private refresh(viewer: Viewer): Promise<boolean> {
+    // One that has not begun finds everything that is so by now.
+    viewer.askingNext ??= this.refreshAfter(viewer, viewer.asking, this.sequence);
+    return viewer.askingNext;
+  }
+
+  private async refreshAfter(viewer: Viewer, before: Promise<boolean> | undefined, since: number): Promise<boolean> {
+    await before?.catch(() => undefined);
+    viewer.askingNext = undefined;
+    viewer.asking = this.refreshNow(viewer, since);
+    return await viewer.asking;
+  }
+
+  private async refreshNow(viewer: Viewer, since: number): Promise<boolean> {
     const listening = await this.parts.calls.call('microblog.listening', { asker: viewer.asker });
     if (this.viewers.get(viewer.key) !== viewer) return true;
     if (listening === null) {
@@ -348,12 +364,7 @@ export class Streams {
   private hearPerson(person: PersonId, what: string): void {
     if (what !== 'following-changed') this.parts.forgetPerson(person);
     for (const viewer of this.byPerson.get(person) ?? []) {
-      if (what === 'following-changed') {
-        viewer.isStale = true;
-        this.quietly(viewer, this.refresh(viewer));
-      } else {
-        this.quietly(viewer, this.verify(viewer));
-      }
+      this.quietly(viewer, what === 'following-changed' ? this.refresh(viewer) : this.verify(viewer));
     }
   }
 

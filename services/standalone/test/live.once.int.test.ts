@@ -1,0 +1,49 @@
+/**
+ * A stream that opens while microblog's own view of a follow is behind everybody else's: the follow is
+ * answered, fan-out has it, and what the person follows cannot be written yet. As soon as it is,
+ * the stream hears the log, and not only when it asks again a minute later.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openDatabases, type Databases, type Transaction } from '@dmb/postgres';
+import { eventually, signUp, startTestServer, type TestServer } from '@dmb/testing';
+
+let server: TestServer;
+let microblog: Databases;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  microblog = await openDatabases({ urls: [server.databaseUrl], service: 'microblog', connectionsMax: 4, applicationName: 'live' });
+});
+afterAll(async () => {
+  await microblog?.close();
+  await server?.dispose();
+});
+
+it('a stream that was opened before a follow was projected hears what is followed once it is', async () => {
+  const [reader, writer] = [await signUp(server.url, 'reader'), await signUp(server.url, 'writer')];
+  const rows = async (database: Pick<Transaction, 'query'>): Promise<number> => (await database.query('SELECT FROM following WHERE state = $1', ['active'])).length;
+  const [database] = microblog.all;
+  if (database === undefined) throw new Error('there is no database');
+  const before = await rows(database);
+  const stream = await database.transaction(async (tx) => {
+    // Readers go on; the projection waits.
+    await tx.execute('LOCK TABLE following IN SHARE ROW EXCLUSIVE MODE');
+    await reader.client.follow(writer.account.id);
+    const opened = await reader.client.eventStream();
+    // Others have it by now.
+    expect(await eventually(async () => ((await writer.client.get<{ followers_count: number }>('/api/v1/accounts/verify_credentials')).followers_count === 1 ? [] : ['not yet']))).toEqual([]);
+    expect(await rows(tx)).toBe(before);
+    return opened;
+  });
+  try {
+    expect(await eventually(async () => ((await rows(database)) > before ? [] : ['not yet']), 30_000)).toEqual([]);
+    // Posts until one is heard, for less than the minute after which all is asked for again.
+    for (let nth = 1; nth <= 40 && stream.events.length === 0; nth++) {
+      await writer.client.post(`number ${nth}`);
+      await stream.wait(({ event }) => event === 'update', 250).catch(() => undefined);
+    }
+    expect(stream.events.map(({ event }) => event)).toContain('update');
+  } finally {
+    stream.close();
+  }
+});
