@@ -7,6 +7,7 @@ import { StartError } from '@dmb/runtime';
 import type { ServiceName } from '@dmb/events';
 import { PooledDatabase, type Database } from './database.ts';
 import { asStart, checkPlace, readInstallation, readShardMap, shardCount, type Installation } from './installation.ts';
+import { checkNotMoving } from './move.ts';
 import { describeUrl, roleOf, schemaOf } from './services.ts';
 
 /** The databases of an installation, acting as one service. */
@@ -78,6 +79,7 @@ export async function openDatabases({ urls, service, connectionsMax, application
       checkPlace({ index, url, row, id: first?.id ?? '', count: urls.length });
     }
     if (first === undefined || firstDatabase === undefined) throw new StartError('DATABASE_URL names no database.');
+    for (const [index, database] of all.entries()) await checkNotMoving(database, urls[index] ?? '');
     const byShard = (await readShardMap(firstDatabase)).flatMap(({ from, to, database }) => {
       const target = all[database];
       if (target === undefined) throw new StartError(`The table dmb.shard_map names database ${database + 1}, but DATABASE_URL lists ${urls.length}.`);

@@ -6,8 +6,9 @@ export { DatabaseError, isConnectionLost, isConstraintViolation, isDiskFull, isT
 export { openInstallation, planShards, shardCount, type Installation, type ShardRange } from './installation.ts';
 export { databaseLimits, embeddedLimits, migrationLimits, outboxLimits } from './limits.ts';
 export { loadMigrations, migrate, type MigrateOptions, type Migration } from './migrations.ts';
+export { moveInstallation, type Moved, type MoveOptions } from './move.ts';
 export { insertOutbox, outboxDdl, outboxMigrations, relayCount, relayOf, type OutboxEvents } from './outbox.ts';
-export { createDatabase, dropDatabase } from './server-databases.ts';
+export { askDatabase, createDatabase, dropDatabase } from './server-databases.ts';
 export { describeUrl, roleOf, schemaOf } from './services.ts';
 export { statement, type Queryable, type Statement, type Transaction, type TransactionOptions } from './session.ts';
 export { json } from './values.ts';

@@ -57,17 +57,17 @@ export function planShards(count: number): ShardRange[] {
 }
 
 /**
- * The installation in these databases; made if all of them are new.
+ * The installation in these databases; made if all of them are new, as `id` where it has had one elsewhere.
  * @throws {StartError} one sentence: another domain, another order or number of databases, a foreign or unreachable one
  */
-export async function openInstallation({ urls, domain }: { readonly urls: readonly string[]; readonly domain: string }): Promise<Installation> {
+export async function openInstallation({ urls, domain, id: known }: { readonly urls: readonly string[]; readonly domain: string; readonly id?: string }): Promise<Installation> {
   if (urls.length === 0) throw new StartError('DATABASE_URL names no database.');
   return await withAll(urls, randomUUID(), [], async (sessions) => {
     // One process at a time; the others wait here and then find it done.
     await sessions[0]?.execute(`SELECT pg_advisory_lock(hashtextextended('dmb installation', 0))`);
     const found: Found[] = [];
     for (const [index, session] of sessions.entries()) found.push(await look(session, index, urls[index] ?? ''));
-    const id = found.find(({ row }) => row !== undefined)?.row?.id ?? randomUUID();
+    const id = found.find(({ row }) => row !== undefined)?.row?.id ?? known ?? randomUUID();
     for (const { index, url, row } of found) checkRow({ index, url, row, id, domain, count: urls.length });
     if (found[0]?.row === undefined) {
       checkUnused(found);

@@ -130,7 +130,8 @@ async function apply(tx: Transaction, service: ServiceName, { name, sql }: Migra
   await tx.execute('INSERT INTO migration (name, sha256) VALUES ($1, $2)', [name, hash(sql)]);
 }
 
-async function become(tx: Transaction, service: ServiceName): Promise<void> {
+/** Goes on as the role of a service, in its schema, until the transaction ends. */
+export async function become(tx: Transaction, service: ServiceName): Promise<void> {
   await tx.execute(`SET LOCAL ROLE ${roleOf(service)}; SET LOCAL search_path = ${schemaOf(service)}`);
 }
 

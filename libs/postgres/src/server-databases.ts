@@ -13,3 +13,8 @@ export async function createDatabase(server: string, name: string): Promise<stri
 export async function dropDatabase(server: string, name: string): Promise<void> {
   await withConnection({ url: server, applicationName: 'dmb setup' }, (session) => session.execute(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`));
 }
+
+/** Rows of one statement, asked as the user of the URL. */
+export async function askDatabase<R extends object = Record<string, unknown>>(url: string, sql: string): Promise<R[]> {
+  return await withConnection({ url, applicationName: 'dmb setup' }, (session) => session.query<R>(sql));
+}
