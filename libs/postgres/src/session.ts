@@ -109,13 +109,15 @@ export class Session implements Queryable {
   async copyTo<T>(sql: string, take: (blocks: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
     return await this.#next(async () => {
       let isRead = false;
+      const blocks = this.#client.query(copyTo(sql));
       try {
-        const blocks = this.#client.query(copyTo(sql));
         blocks.once('end', () => (isRead = true));
         // Who reads hears of it; after that nobody does.
         blocks.on('error', () => undefined);
         return await take(blocks);
       } finally {
+        // pg hangs the end of its time limit here; these streams never call it, and the limit would end a later statement.
+        (blocks as { callback?: () => void }).callback?.();
         // What was not read would be taken for the answer to the next statement.
         if (!isRead) this.broken ??= new DatabaseError('connection-lost', 'a COPY was not read to its end');
       }
