@@ -1,9 +1,11 @@
 /** The service put together: its pieces, and their common beginning and end. */
 import type { Subscription } from '@dmb/event-log';
 import { shardOf } from '@dmb/protocol';
-import { Background } from '@dmb/runtime';
+import { Background, readConfig } from '@dmb/runtime';
+import { fanOutConfig } from './config.ts';
 import type { FanOutContext } from './context.ts';
 import { subscribeToEntries } from './events/entries.ts';
+import { fanOutLimits } from './limits.ts';
 import { observeLedger } from './metrics.ts';
 import { FollowerStore } from './store/followers.ts';
 import { JobStore } from './store/jobs.ts';
@@ -13,6 +15,7 @@ import { Applier } from './work/applier.ts';
 import { Bulk } from './work/bulk.ts';
 import { Deliverer } from './work/deliverer.ts';
 import { Loss } from './work/loss.ts';
+import { Merging } from './work/merging.ts';
 import { Repair } from './work/repair.ts';
 import { Sweep, type Ledger } from './work/sweep.ts';
 
@@ -22,6 +25,7 @@ export class FanOut {
   private readonly applier: Applier;
   private readonly bulk: Bulk;
   private readonly repair: Repair;
+  private readonly merging: Merging;
   private readonly loss: Loss;
   private readonly sweeper: Sweep;
   private subscription: Subscription | undefined;
@@ -29,13 +33,14 @@ export class FanOut {
 
   constructor(context: FanOutContext) {
     this.context = context;
-    const { databases, calls, timelines, live, logger, now = Date.now } = context;
+    const { databases, calls, timelines, live, logger, now = Date.now, config = readConfig(fanOutConfig, {}), jobLeaseMs = fanOutLimits.jobLeaseMs } = context;
     const background = new Background({ logger });
     this.background = background;
-    const progress = new ProgressStore(databases);
-    const followers = new FollowerStore(databases, shardOf);
+    const progress = new ProgressStore(databases, jobLeaseMs);
+    const followers = new FollowerStore(databases, shardOf, config.mergeReaders, (log) => this.merging.begin(log));
+    this.merging = new Merging({ followers: () => followers, calls, background, logger });
     const deliverer = new Deliverer(timelines, now);
-    this.bulk = new Bulk({ databases, jobs: new JobStore(), followers, deliverer, background, logger, now });
+    this.bulk = new Bulk({ databases, jobs: new JobStore(jobLeaseMs), followers, deliverer, background, logger, now });
     this.repair = new Repair({ databases, progress, applier: () => this.applier, background, logger, now });
     this.applier = new Applier({
       progress,
@@ -94,7 +99,7 @@ export class FanOut {
     this.subscription = undefined;
     this.stopObserving();
     await this.background.stop();
-    await this.bulk.stop();
+    await Promise.all([this.bulk.stop(), this.merging.stop()]);
   }
 
   /** False while events cannot be had or handled. */

@@ -41,8 +41,10 @@ export const fanOutLimits = {
   planMarginMs: 10_000,
   /** Plans that are pushed again; if it were more, all lists are removed and rebuilt instead. */
   planReplayMax: 100_000,
-  /** Above so many local readers a log is merged when reading instead of being pushed. */
-  mergeAudienceMin: 2_000_000,
+  /** The readers of a log are estimated from those in so many shards of persons. */
+  estimateShards: 16,
+  /** From when a log is to be merged until nobody pushes it: whoever reads has heard of it by then. */
+  mergeAfterMs: 3_000,
   /** Entries asked of microblog at once. */
   fetchEntriesMax: 500,
   /** Logs fetched from at once. */

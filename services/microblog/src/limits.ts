@@ -71,6 +71,8 @@ export const readLimits = {
   snapshotIdsMax: 800,
   /** First look into each followed log. */
   snapshotFirstRows: 8,
+  /** Logs of one database that are merged when reading. */
+  mergedLogsMax: 10_000,
   entriesMax: 1_000,
   headsMax: 5_000,
   /** Entries whose time is kept once their envelope was read. */

@@ -17,7 +17,7 @@ import { readFile } from 'node:fs/promises';
 import type { DynamicModule, Type } from '@nestjs/common';
 import { PostgresEventLog } from '@dmb/event-log';
 import { routes, serviceNames, type ServiceName } from '@dmb/events';
-import { createFanOutModule, FanOut } from '@dmb/fan-out';
+import { createFanOutModule, FanOut, fanOutConfig } from '@dmb/fan-out';
 import { createIdentityModule, identityConfig, operatorLink } from '@dmb/identity';
 import { createMicroblogModule, Microblog, microblogConfig } from '@dmb/microblog';
 import { DatabaseUse } from '@dmb/postgres';
@@ -37,7 +37,7 @@ export interface Standalone {
 /** Adds everything to a process, in the order in which it starts. */
 export function compose(lifecycle: Lifecycle, settings: Settings, environment: Environment, logger: Logger): Standalone {
   const { domain, baseUrl, https, trustedProxies } = settings;
-  const configs = { identity: readConfig(identityConfig, environment), microblog: readConfig(microblogConfig, environment), timeline: readConfig(timelineConfig, environment) };
+  const configs = { identity: readConfig(identityConfig, environment), microblog: readConfig(microblogConfig, environment), 'fan-out': readConfig(fanOutConfig, environment), timeline: readConfig(timelineConfig, environment) };
   const engines = new Engines();
   const calls = new Calls();
   const timelines = new MemoryTimelines();
@@ -68,7 +68,7 @@ export function compose(lifecycle: Lifecycle, settings: Settings, environment: E
   const moduleOf: Readonly<Record<ServiceName, () => DynamicModule>> = {
     identity: () => createIdentityModule({ ...shared('identity'), config: configs.identity, limits, live }),
     microblog: () => createMicroblogModule({ ...shared('microblog'), config: configs.microblog, limits, live, isAlone: () => soleUse.isHeld }),
-    'fan-out': () => createFanOutModule({ ...shared('fan-out'), timelines, live }),
+    'fan-out': () => createFanOutModule({ ...shared('fan-out'), config: configs['fan-out'], timelines, live }),
     timeline: () => createTimelineModule({ ...shared('timeline'), config: configs.timeline, timelines, live, limits, trustedProxies }),
   };
   const shared = (service: ServiceName) => ({ databases: engines.of(service), calls, eventLog: eventLog ?? missing(), logger: logger.child(service), domain, baseUrl });

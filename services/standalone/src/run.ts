@@ -3,6 +3,7 @@
  * to standard error; it never asks anything, so that scripts can run it.
  */
 import { identityConfig } from '@dmb/identity';
+import { fanOutConfig } from '@dmb/fan-out';
 import { microblogConfig } from '@dmb/microblog';
 import { createLogger, helpText, logLevels, notice, readConfig, runProcess, StartError, unknownVariables, type Environment, type LogLevel } from '@dmb/runtime';
 import { timelineConfig } from '@dmb/timeline';
@@ -15,7 +16,7 @@ Starts DMB: all services in one process, with a database of its own in the data 
 Everything is set by environment variables:
 `;
 
-const declarations = [standaloneConfig, identityConfig, microblogConfig, timelineConfig];
+const declarations = [standaloneConfig, identityConfig, microblogConfig, fanOutConfig, timelineConfig];
 
 /** Runs the program until a signal; resolves once it is ready, or has failed to start and said why. */
 export async function runStandalone(parameters: readonly string[], environment: Environment): Promise<void> {

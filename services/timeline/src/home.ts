@@ -7,17 +7,22 @@
  *                          Below what the list is exact for: further snapshots.
  *   a token of a group     the group's own posts, asked of microblog; no list is kept
  *
+ * **Merged when reading.** Logs with very many readers are not written into lists. Which ones is asked of microblog, at most once a
+ * second; while there is none this costs nothing. What a person follows of them is asked for with the list and merged into it by id, down to where
+ * both are exact. So a page is the same whether a log is pushed or merged, also for ids that were in the list before it was merged,
+ * and for late ones. Where nobody can say which logs are merged, Postgres is read, which has them all.
+ *
  * A store that fails is no reason to show nothing: reading falls back to snapshots, counts that, and says so in the
  * log once a minute. What is shown is decided by `microblog.present` for each row and each reader; a list holds ids
  * and no permission.
  */
 import type { Asker, Status } from '@dmb/events';
-import { shardOf, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
+import { shardOf, type LogId, type MicroblogId, type PersonId, type PostId } from '@dmb/protocol';
 import { toAppError, type AppError, type Calls, type Logger } from '@dmb/runtime';
 import type { Paging } from '@dmb/runtime/http';
 import type { Reader, TimelineRead, Timelines } from '@dmb/timelines';
 import { LRUCache } from 'lru-cache';
-import type { Skeleton, Source } from './domain/descent.ts';
+import { mergeSkeletons, type Skeleton, type Source } from './domain/descent.ts';
 import { readPage, type HomePage } from './domain/page.ts';
 import { homeLimits } from './limits.ts';
 import { timelineMetrics } from './metrics.ts';
@@ -31,6 +36,7 @@ export class Home {
   private readonly calls: Pick<Calls, 'call'>;
   private readonly logger: Logger;
   private silentUntilMs = -Infinity;
+  private merged: { readonly logs: Promise<readonly LogId[]>; readonly untilMs: number } | undefined;
 
   constructor(timelines: Timelines, calls: Pick<Calls, 'call'>, logger: Logger) {
     this.timelines = timelines;
@@ -66,9 +72,35 @@ export class Home {
     const reader: Reader = { shard: shardOf(person), person };
     const below = (before: PostId | null) => this.calls.call('microblog.snapshot', { person, before, limit: homeLimits.snapshotIdsMax });
     return {
-      first: async () => (await this.listOf(reader, () => below(null))) ?? (await below(null)),
+      first: async () => (await this.mergedListOf(reader, () => below(null))) ?? (await below(null)),
       below,
     };
+  }
+
+  /** The list with what is merged into it; undefined where Postgres must be read. */
+  private async mergedListOf(reader: Reader, load: () => Promise<Skeleton>): Promise<Skeleton | undefined> {
+    const merged = await this.mergedLogs().catch(() => undefined);
+    if (merged === undefined) return undefined;
+    if (merged.length === 0) return await this.listOf(reader, load);
+    const [list, others] = await Promise.all([
+      this.listOf(reader, load),
+      this.calls.call('microblog.snapshot', { person: reader.person, before: null, limit: homeLimits.snapshotIdsMax, only: merged }),
+    ]);
+    return list === undefined ? undefined : mergeSkeletons(list, others);
+  }
+
+  /** Logs that are merged when reading, as of a second ago. */
+  private mergedLogs(): Promise<readonly LogId[]> {
+    const now = performance.now();
+    if (this.merged === undefined || now >= this.merged.untilMs) {
+      const logs = this.calls.call('microblog.merged-logs', {}).then((answer) => answer.logs);
+      const asked = { logs, untilMs: now + homeLimits.mergedKnownMs };
+      this.merged = asked;
+      logs.catch(() => {
+        if (this.merged === asked) this.merged = undefined;
+      });
+    }
+    return this.merged.logs;
   }
 
   private ofGroup(microblog: MicroblogId): Source {

@@ -15,6 +15,8 @@ export const homeLimits = {
   ascentIdsMax: 40_000,
   /** For how many tokens it is remembered whether they act as a group. */
   kindsKnownMax: 20_000,
+  /** Which logs are merged when reading is asked for again after this. */
+  mergedKnownMs: 1_000,
   /** Between two lines in the log that say that the store fails. */
   storeWarningMsMin: 60_000,
 } as const;

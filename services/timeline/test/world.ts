@@ -36,6 +36,8 @@ export class FakeServices {
   readonly tokens = new Map<string, FakePerson>();
   readonly roles = new Set<string>();
   readonly logs = new Map<LogId, FakeLog>();
+  /** Logs that nobody pushes. */
+  readonly merged = new Set<LogId>();
   /** Ids that presenting leaves out. */
   readonly hidden = new Set<PostId>();
   /** Every call, by name. */
@@ -100,10 +102,11 @@ export class FakeServices {
       const found = this.byAsker(asker);
       return found === undefined ? null : { home: [...found.home], notifications: found.own, personal: found.personal };
     }));
-    bind('microblog.snapshot', ({ person, before, limit }) => this.answer('microblog.snapshot', () => {
+    bind('microblog.snapshot', ({ person, before, limit, only }) => this.answer(only === undefined ? 'microblog.snapshot' : 'microblog.snapshot of merged logs', () => {
       const found = [...this.tokens.values()].find((each) => each.person === person)!;
-      return page(this.homeOf(found.home), before, limit);
+      return page(this.homeOf(only === undefined ? found.home : only.filter((log) => found.home.has(log))), before, limit);
     }));
+    bind('microblog.merged-logs', () => this.answer('microblog.merged-logs', () => ({ logs: [...this.merged] })));
     bind('microblog.own-posts', ({ microblog, before, limit }) => this.answer('microblog.own-posts', () => {
       return page(this.homeOf([...this.logs.values()].filter((log) => log.microblog === microblog).map(({ log }) => log)), before, limit);
     }));

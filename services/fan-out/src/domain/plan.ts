@@ -19,6 +19,7 @@
  *   up to smallAudienceMax   the handler pushes, in slices, before the cursor moves
  *   more                     the transaction that moves the cursor inserts jobs, one per range of
  *                            person shards; workers push slice by slice and remember how far they are
+ *   mergeAudienceMin or more nobody pushes: whoever reads merges the log in (work/merged.ts). Streams are told as of any other
  *
  * Several ids of one log become one push: a burst costs as much as a post. Everything here is a pure
  * function of facts that the caller looked up; nothing is known of how it is carried out.
@@ -35,8 +36,8 @@ export interface Stretch {
   readonly entries: readonly EntryRef[];
 }
 
-/** Who reads a log: all of them, or more than a handler may push to. */
-export type LogReaders = { readonly size: 'small'; readonly readers: readonly Reader[] } | { readonly size: 'large' };
+/** Who reads a log: all of them; more than a handler may push to; or so many that their timelines are left alone and the log is merged into them when they read. */
+export type LogReaders = { readonly size: 'small'; readonly readers: readonly Reader[] } | { readonly size: 'large' } | { readonly size: 'merged' };
 
 /** Ids of one log for its large audience. */
 export interface LargeDelivery {
@@ -84,7 +85,7 @@ export function planStretches(stretches: readonly Stretch[], readersOf: (log: Lo
     const found = readersOf(stretch.log);
     if (found.size === 'large') {
       large.push({ log: stretch.log, ids });
-    } else if (found.readers.length > 0) {
+    } else if (found.size === 'small' && found.readers.length > 0) {
       const lane = stretch.log.shard % lanes;
       const push = { log: stretch.log, ids, readers: found.readers };
       const ofLane = pushes.get(lane);

@@ -1,7 +1,7 @@
 /** Table `follower`: the local readers of each log, written from own logs and walked through to deliver. */
 import type { LogRef } from '@dmb/events';
 import { statement, type Databases, type Transaction } from '@dmb/postgres';
-import type { LogId, PersonId } from '@dmb/protocol';
+import { SHARD_COUNT, type LogId, type PersonId } from '@dmb/protocol';
 import type { Reader } from '@dmb/timelines';
 import { LRUCache } from 'lru-cache';
 import type { FollowerChange, LogReaders } from '../domain/plan.ts';
@@ -33,11 +33,12 @@ const readersText = (from: string): string => `
 const idWidth = 36;
 
 const audienceSql = statement(`
-  SELECT t.ord::int4 AS ord, f.readers, f.count::int4 AS count
+  SELECT t.ord::int4 AS ord, f.readers, f.count::int4 AS count, f.merged
   FROM unnest($1::int2[], $2::uuid[]) WITH ORDINALITY AS t(log_shard, log_id, ord)
   CROSS JOIN LATERAL (
     WITH part AS MATERIALIZED (SELECT person_shard, person_id FROM follower f WHERE f.log_shard = t.log_shard AND f.log_id = t.log_id LIMIT $3)
-    SELECT ${readersText('part')} AS readers, (SELECT count(*) FROM part) AS count) AS f`);
+    SELECT ${readersText('part')} AS readers, (SELECT count(*) FROM part) AS count,
+      EXISTS (SELECT FROM merged m WHERE m.log_shard = t.log_shard AND m.log_id = t.log_id) AS merged) AS f`);
 
 const sliceSql = statement(`
   WITH part AS MATERIALIZED (
@@ -47,6 +48,10 @@ const sliceSql = statement(`
   SELECT ${readersText('part')} AS readers,
     last.person_shard AS shard, last.person_id AS person, (SELECT count(*)::int4 FROM part) AS count
   FROM (SELECT person_shard, person_id FROM part ORDER BY person_shard DESC, person_id DESC LIMIT 1) AS last`);
+
+const estimateSql = statement(`
+  SELECT count(*)::int4 AS count FROM (SELECT FROM follower WHERE log_shard = $1 AND log_id = $2 AND person_shard < $3 LIMIT $4) AS part`);
+const mergeSql = statement('INSERT INTO merged (log_shard, log_id) VALUES ($1, $2) ON CONFLICT (log_shard, log_id) DO NOTHING');
 
 const meetSql = statement(`INSERT INTO cursor (log_shard, log_id, epoch_no, number) VALUES ($1, $2, $3, $4) ON CONFLICT (log_shard, log_id, epoch_no) DO NOTHING`);
 const lockSql = statement(`
@@ -64,39 +69,64 @@ const unfollowSql = statement(`
 export class FollowerStore {
   private readonly databases: Databases;
   /** Logs found to have many readers lately: they are not counted again for each post. Jobs deliver to few as well. */
-  private readonly large = new LRUCache<LogId, true>({ max: fanOutLimits.largeLogsKnownMax, ttl: fanOutLimits.largeLogKnownMs });
+  private readonly known = new LRUCache<LogId, 'large' | 'merged'>({ max: fanOutLimits.largeLogsKnownMax, ttl: fanOutLimits.largeLogKnownMs });
   private readonly shardOf: (person: PersonId) => number;
+  private readonly mergeReaders: number;
+  private readonly onMany: (log: LogRef) => void;
 
-  constructor(databases: Databases, shardOf: (person: PersonId) => number) {
+  /** @param onMany hears of logs with at least `mergeReaders` readers that are pushed as yet */
+  constructor(databases: Databases, shardOf: (person: PersonId) => number, mergeReaders: number, onMany: (log: LogRef) => void) {
     this.databases = databases;
     this.shardOf = shardOf;
+    this.mergeReaders = mergeReaders;
+    this.onMany = onMany;
   }
 
   /** The readers of each log, or that they are many, by {@link keyOf}. */
   async audiences(logs: readonly LogRef[]): Promise<Map<string, LogReaders>> {
     const found = new Map<string, LogReaders>();
     const unknown = logs.filter((log) => {
-      if (this.large.get(log.log) !== true) return true;
-      found.set(keyOf(log), { size: 'large' });
-      return false;
+      const size = this.known.get(log.log);
+      if (size !== undefined) found.set(keyOf(log), { size });
+      return size === undefined;
     });
     for (const [database, ofDatabase] of this.databases.group(unknown, ({ shard }) => shard)) {
       for (let from = 0; from < ofDatabase.length; from += fanOutLimits.audienceLogsPerQueryMax) {
         const part = ofDatabase.slice(from, from + fanOutLimits.audienceLogsPerQueryMax);
-        const rows = await database.query<{ ord: number; readers: string | null; count: number }>(audienceSql, [
+        const rows = await database.query<{ ord: number; readers: string | null; count: number; merged: boolean }>(audienceSql, [
           part.map(({ shard }) => shard),
           part.map(({ log }) => log),
           fanOutLimits.smallAudienceMax + 1,
         ]);
-        for (const { ord, readers, count } of rows) {
-          const log = part[ord - 1]!;
-          const isLarge = count > fanOutLimits.smallAudienceMax;
-          if (isLarge) this.large.set(log.log, true);
-          found.set(keyOf(log), isLarge ? { size: 'large' } : { size: 'small', readers: readersIn(readers) });
+        for (const row of rows) {
+          const log = part[row.ord - 1]!;
+          found.set(keyOf(log), await this.sized(log, row));
         }
       }
     }
     return found;
+  }
+
+  private async sized(log: LogRef, { readers, count, merged }: { readonly readers: string | null; readonly count: number; readonly merged: boolean }): Promise<LogReaders> {
+    const isLarge = count > fanOutLimits.smallAudienceMax;
+    const size = merged ? 'merged' : 'large';
+    if (isLarge) this.known.set(log.log, size);
+    if (!merged && (isLarge ? await this.estimate(log) : count) >= this.mergeReaders) this.onMany(log);
+    return merged || isLarge ? { size } : { size: 'small', readers: readersIn(readers) };
+  }
+
+  /** About how many readers a log has, by those whose shards are the first ones: persons fall into shards by a hash. */
+  private async estimate({ shard, log }: LogRef): Promise<number> {
+    const { estimateShards } = fanOutLimits;
+    const share = SHARD_COUNT / estimateShards;
+    const [row] = await this.databases.at(shard).query<{ count: number }>(estimateSql, [shard, log, estimateShards, Math.ceil(this.mergeReaders / share)]);
+    return (row?.count ?? 0) * share;
+  }
+
+  /** From now on nobody pushes the log; other processes may for `largeLogKnownMs`. */
+  async merge({ shard, log }: LogRef): Promise<void> {
+    await this.databases.at(shard).execute(mergeSql, [shard, log]);
+    this.known.set(log, 'merged');
   }
 
   /** The next readers of a log after a place, up to a shard of persons, in the order of the key but for those of one shard. */

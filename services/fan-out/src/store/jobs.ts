@@ -66,9 +66,15 @@ const beforeAll = '00000000-0000-0000-0000-000000000000' as PersonId;
 export const beginOf = (from: number): After => ({ shard: from, person: beforeAll });
 
 export class JobStore {
+  private readonly leaseMs: number;
+
+  constructor(leaseMs: number) {
+    this.leaseMs = leaseMs;
+  }
+
   /** Takes the oldest job that nobody works on, with what waits for the same readers. */
   async lease(database: Database): Promise<Job | undefined> {
-    const [row] = await database.query<Row & Record<string, unknown>>(leaseSql, [randomUUID(), fanOutLimits.jobLeaseMs, fanOutLimits.jobsTogetherMax]);
+    const [row] = await database.query<Row & Record<string, unknown>>(leaseSql, [randomUUID(), this.leaseMs, fanOutLimits.jobsTogetherMax]);
     if (row === undefined) return undefined;
     const { afterShard, afterPerson, ...job } = row;
     return { ...job, after: afterShard === null || afterPerson === null ? beginOf(job.from) : { shard: afterShard, person: afterPerson } };
@@ -76,7 +82,7 @@ export class JobStore {
 
   /** Remembers how far a job is and keeps the lease; false if somebody else has it now. */
   async advance(database: Database, job: Job, after: After): Promise<boolean> {
-    return (await database.execute(advanceSql, [job.shard, job.jobId, job.lease, after.shard, after.person, fanOutLimits.jobLeaseMs])) === 1;
+    return (await database.execute(advanceSql, [job.shard, job.jobId, job.lease, after.shard, after.person, this.leaseMs])) === 1;
   }
 
   /** Takes the row away, and writes down what was delivered where; nothing, if it had no readers. */

@@ -113,9 +113,11 @@ const sumsSql = statement(`
 
 export class ProgressStore {
   private readonly databases: Databases;
+  private readonly jobLeaseMs: number;
 
-  constructor(databases: Databases) {
+  constructor(databases: Databases, jobLeaseMs: number) {
     this.databases = databases;
+    this.jobLeaseMs = jobLeaseMs;
   }
 
   /** Cursor and parked row of each log, by {@link keyOf}. */
@@ -146,7 +148,7 @@ export class ProgressStore {
           jobs.map(({ to }) => to),
           ...planColumns(part),
           jobs.map(({ lease }) => lease),
-          fanOutLimits.jobLeaseMs,
+          this.jobLeaseMs,
         ]);
       }
     }

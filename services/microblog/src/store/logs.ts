@@ -29,6 +29,20 @@ export class LogStore {
     this.#databases = databases;
   }
 
+  /** From now on the log is merged when timelines are read. */
+  async merge(shard: number, log: LogId): Promise<void> {
+    await this.#databases.at(shard).execute(statement('INSERT INTO merged_log (log_shard, log_id) VALUES ($1, $2) ON CONFLICT (log_shard, log_id) DO NOTHING'), [shard, log]);
+  }
+
+  /** The logs that are merged when timelines are read. */
+  async merged(): Promise<LogId[]> {
+    const found: LogId[] = [];
+    for (const database of this.#databases.all) {
+      found.push(...(await database.query<{ log: LogId }>(statement('SELECT log_id AS log FROM merged_log LIMIT $1'), [readLimits.mergedLogsMax])).map(({ log }) => log));
+    }
+    return found;
+  }
+
   /** Entries of one log above `after`, rising, with its head and floor; bodies that are withheld are null. */
   async entries({ shard, log, epochNo, after, limit }: LogRef & { readonly after: bigint; readonly limit: number }): Promise<{ entries: EntryAnswer[]; head: bigint; floor: bigint }> {
     const database = this.#databases.at(shard);

@@ -48,21 +48,22 @@ export class SnapshotStore {
   }
 
   /** Logs that a person follows, as the projection has it: public ones, and followers logs that they were let into. */
-  async followedLogs(person: PersonId): Promise<Source[]> {
+  async followedLogs(person: PersonId, only?: readonly LogId[]): Promise<Source[]> {
     const shard = shardOf(person);
     const rows = await this.#databases.at(shard).query<{ log_shard: number; public_log: LogId; followers_log: LogId; sees_followers: boolean }>(
-      statement(`SELECT log_shard, public_log, followers_log, sees_followers FROM following WHERE person_shard = $1 AND person_id = $2 AND state = 'active' LIMIT $3`),
-      [shard, person, microblogLimits.followsMax + 1],
+      statement(`SELECT log_shard, public_log, followers_log, sees_followers FROM following 
+        WHERE person_shard = $1 AND person_id = $2 AND state = 'active' AND ($4::uuid[] IS NULL OR public_log = ANY($4) OR followers_log = ANY($4)) LIMIT $3`),
+      [shard, person, microblogLimits.followsMax + 1, only ?? null],
     );
-    return rows.flatMap((row) => [
-      { shard: row.log_shard, log: row.public_log },
-      ...(row.sees_followers ? [{ shard: row.log_shard, log: row.followers_log }] : []),
-    ]);
+    const wanted = only === undefined ? undefined : new Set(only);
+    return rows
+      .flatMap((row) => [{ shard: row.log_shard, log: row.public_log }, ...(row.sees_followers ? [{ shard: row.log_shard, log: row.followers_log }] : [])])
+      .filter(({ log }) => wanted?.has(log) ?? true);
   }
 
-  /** The home of a person below `before`. */
-  async home(person: PersonId, before: PostId | null, limit: number): Promise<Snapshot> {
-    return await this.#merge(await this.followedLogs(person), person, before, limit);
+  /** The home of a person below `before`; with `only`, what comes from those of these logs that they follow. */
+  async home(person: PersonId, before: PostId | null, limit: number, only?: readonly LogId[]): Promise<Snapshot> {
+    return await this.#merge(await this.followedLogs(person, only), person, before, limit);
   }
 
   /** The posts of one microblog below `before`, as its contributors have them: public and followers. */

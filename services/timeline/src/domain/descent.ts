@@ -24,6 +24,20 @@ export interface Source {
   below(before: PostId): Promise<Skeleton>;
 }
 
+/** Two skeletons as one: every id of both, once, down to where both are exact. */
+export function mergeSkeletons(one: Skeleton, other: Skeleton): Skeleton {
+  const exactFrom = one.exactFrom > other.exactFrom ? one.exactFrom : other.exactFrom;
+  const ids: PostId[] = [];
+  for (let left = 0, right = 0; ; ) {
+    const [here, there] = [one.ids[left], other.ids[right]];
+    const next = there === undefined || (here !== undefined && here > there) ? here : there;
+    if (next === undefined || next < exactFrom) return { ids, exactFrom };
+    ids.push(next);
+    if (here === next) left++;
+    if (there === next) right++;
+  }
+}
+
 export class Descent {
   private readonly source: Source;
   /** Only ids above this are wanted. */

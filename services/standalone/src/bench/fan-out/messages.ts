@@ -2,7 +2,7 @@
 import type { PostId } from '@dmb/protocol';
 
 export type ToProcess =
-  | { readonly type: 'start'; readonly databaseUrls: readonly string[]; readonly brokers: readonly string[]; readonly prefix: string; readonly redisUrls: readonly string[] }
+  | { readonly type: 'start'; readonly databaseUrls: readonly string[]; readonly brokers: readonly string[]; readonly prefix: string; readonly redisUrls: readonly string[]; readonly jobLeaseMs?: number }
   | { readonly type: 'answer'; readonly number: number; readonly answer: unknown }
   | { readonly type: 'usage' }
   | { readonly type: 'stop' };

@@ -40,7 +40,7 @@ class Process {
     }
   }
 
-  private async start({ databaseUrls, brokers, prefix, redisUrls }: Extract<ToProcess, { readonly type: 'start' }>): Promise<void> {
+  private async start({ databaseUrls, brokers, prefix, redisUrls, jobLeaseMs }: Extract<ToProcess, { readonly type: 'start' }>): Promise<void> {
     const logger = createLogger({ name: 'fan-out', level: 'warn', stream: process.stderr });
     const databases = await openDatabases({ urls: databaseUrls, service: 'fan-out', connectionsMax: 8, applicationName: 'dmb bench fan-out' });
     const nodes = await RedisNodes.open({ urls: redisUrls, mode: 'nodes', logger });
@@ -50,7 +50,7 @@ class Process {
     const calls = new Calls();
     calls.bind('microblog.entries', (request) => this.ask('microblog.entries', request));
     calls.bind('microblog.heads', () => Promise.resolve({ logs: [], next: null, databases: 1 }));
-    const fanOut = new FanOut({ databases, calls, eventLog, timelines: observed(timelines), live, logger });
+    const fanOut = new FanOut({ databases, calls, eventLog, timelines: observed(timelines), live, logger, config: { mergeReaders: 1_000_000_000 }, ...(jobLeaseMs === undefined ? {} : { jobLeaseMs }) });
     await fanOut.start();
     this.stop = async () => {
       await fanOut.stop();
