@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => test.drop());
 
 beforeEach(async () => {
-  for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job');
+  for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job, plan, merged');
   world = new FakeMicroblogs();
   calls = new Calls({ checked: true });
   world.bind(calls);
@@ -41,8 +41,9 @@ afterEach(async () => {
   for (const fanOut of running) await fanOut.stop();
 });
 
-async function start(options: { readonly timelines?: Timelines } = {}): Promise<FanOut> {
-  const fanOut = new FanOut({ databases, calls, eventLog: events, timelines: options.timelines ?? timelines, live, logger: silentLogger });
+async function start(options: { readonly timelines?: Timelines; readonly mergeReaders?: number } = {}): Promise<FanOut> {
+  const config = { mergeReaders: options.mergeReaders ?? 1_000_000 };
+  const fanOut = new FanOut({ config, databases, calls, eventLog: events, timelines: options.timelines ?? timelines, live, logger: silentLogger });
   running.push(fanOut);
   await fanOut.start();
   return fanOut;
@@ -220,7 +221,7 @@ describe('the peer rule at work', () => {
     let deaths = 0;
     // Every second step with one database, the others with two.
     for (let at = databases.all.length === 1 ? 1 : 2, died = true; died && at < 400; at += 2) {
-      for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job');
+      for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job, plan, merged');
       world = new FakeMicroblogs();
       calls = new Calls({ checked: true });
       world.bind(calls);
@@ -265,7 +266,7 @@ describe('the peer rule at work', () => {
     await events.deliver([world.follow(ann, news), world.follow(ann, sport), world.follow(ann, sport, false)]);
     for (let count = 0; count < 30; count++) await events.deliver([world.post(news.public)]);
     await fanOut.stop();
-    for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job');
+    for (const database of databases.all) await database.execute('TRUNCATE follower, cursor, parked, job, plan, merged');
     fanOut = await start();
     await events.lose();
     await until(() => isEverythingApplied(fanOut));
@@ -434,6 +435,35 @@ describe('a large audience', () => {
     await dead.stop();
     // At most one slice of each job that was held is pushed twice.
     expect(readers).toBeLessThanOrEqual(crowd + fanOutLimits.jobsAtOnce * fanOutLimits.sliceReadersMax);
+  });
+});
+
+describe('an audience so large that it is merged when reading', () => {
+  it('is pushed to until whoever reads has heard of it, and then told only', async () => {
+    const fanOut = await start({ mergeReaders: 3 });
+    const [news, sport] = [world.create(), world.create()];
+    const people = Array.from({ length: 3 }, () => newPersonId());
+    await events.deliver(people.map((person) => world.follow(person, news)));
+    await events.deliver(people.slice(1).map((person) => world.follow(person, sport)));
+    for (const person of people) await makePresent(person);
+    const first = world.post(news.public);
+    await events.deliver([first]);
+    expect(await homeOf(people[0]!)).toEqual([first.id]);
+    await until(() => world.merged.has(news.public.log));
+    await until(async () => (await rows(`SELECT FROM merged WHERE log_id = '${news.public.log}'`)).length === 1);
+    heard.length = 0;
+    const [second, other] = [world.post(news.public), world.post(sport.public)];
+    await events.deliver([second, other]);
+    expect(await homeOf(people[0]!)).toEqual([first.id]);
+    expect(await homeOf(people[1]!)).toEqual([other.id, first.id]);
+    expect(heard).toEqual([second, other].toSorted((left, right) => (left.id < right.id ? -1 : 1)).map((ref) => ({ type: 'entry', ref })));
+    expect(await isEverythingApplied(fanOut)).toBe(true);
+    expect([...world.merged]).toEqual([news.public.log]);
+    // Another process knows it from the first post on.
+    await fanOut.stop();
+    await start({ mergeReaders: 3 });
+    await events.deliver([world.post(news.public)]);
+    expect(await homeOf(people[0]!)).toEqual([first.id]);
   });
 });
 

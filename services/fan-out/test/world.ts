@@ -26,6 +26,8 @@ export class FakeMicroblogs {
   readonly logs = new Map<LogId, Log>();
   /** Who follows which logs, as microblog's own projection has it. */
   readonly following = new Map<PersonId, Set<LogId>>();
+  /** Logs that were said to be merged when reading. */
+  readonly merged = new Set<LogId>();
   /** Set to keep the projection behind the logs. */
   isBehind = false;
   private readonly lateFollows: (() => void)[] = [];
@@ -58,6 +60,10 @@ export class FakeMicroblogs {
     calls.bind('microblog.listening', ({ asker }) => {
       const home = asker.kind === 'person' ? [...(this.following.get(asker.person) ?? [])] : [];
       return Promise.resolve({ home, notifications: null, personal: true });
+    });
+    calls.bind('microblog.merge-log', ({ log }) => {
+      this.merged.add(log);
+      return Promise.resolve({ merged: true });
     });
     calls.bind('microblog.snapshot', ({ person, before, limit }) => {
       const ids = this.homeOf(person).filter((id) => before === null || id < before);

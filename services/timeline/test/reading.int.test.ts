@@ -124,6 +124,84 @@ describe('GET /api/v1/timelines/home', () => {
   });
 });
 
+describe('a log that is merged when reading', () => {
+  /** Every page from the top down, and up again from the bottom. */
+  async function walk(reader: FakePerson, limit: number): Promise<{ readonly down: string[][]; readonly up: string[][] }> {
+    const [down, up]: [string[][], string[][]] = [[], []];
+    for (let path: string | undefined = `/api/v1/timelines/home?limit=${limit}`; path !== undefined; ) {
+      const page = await get(path, reader.token);
+      down.push(idsOf(page));
+      path = linkOf(page, 'next');
+    }
+    for (let path: string | undefined = `/api/v1/timelines/home?limit=${limit}&min_id=${down.at(-1)?.at(-1) ?? 1}`; path !== undefined; ) {
+      const page = await get(path, reader.token);
+      if (idsOf(page).length > 0) up.push(idsOf(page));
+      path = linkOf(page, 'prev');
+    }
+    return { down, up };
+  }
+
+  // Merging only what is newer than the switch, or not cutting where either side ends, makes other pages.
+  it('makes the same pages as one that is pushed, with follows, ends of follows and late entries', { timeout: 60_000 }, async () => {
+    const pushed = world.services.person();
+    const merged = world.services.person();
+    const logs = Array.from({ length: 4 }, () => world.services.log());
+    const crowded = logs[0]!;
+    const both = [pushed, merged];
+    const readerOf = ({ person }: FakePerson) => ({ shard: shardOf(person), person });
+    const late: (() => Promise<void>)[] = [];
+    for (const reader of both) for (const log of logs.slice(0, 3)) reader.home.add(log.log);
+    for (const reader of both) await get('/api/v1/timelines/home', reader.token);
+    let state = 7;
+    const below = (bound: number): number => (state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff) % bound;
+    for (let step = 0; step < 2_500; step++) {
+      const log = logs[below(3) === 0 ? 0 : below(4)]!;
+      const id = world.services.append(log, below(9) === 0 ? 'edit' : 'post').id;
+      const push = async (): Promise<void> => {
+        const entry = log.entries.find((each) => each.id === id);
+        if (entry?.kind !== 1) return;
+        for (const reader of both) {
+          if (reader.home.has(log.log) && !(reader === merged && log === crowded)) await world.timelines.push(0, BigInt(step), [{ ids: [id], readers: [readerOf(reader)] }]);
+        }
+      };
+      if (below(10) === 0) late.push(push);
+      else await push();
+      if (below(20) === 0) for (const waiting of late.splice(0)) await waiting();
+      if (below(300) === 0) {
+        const other = logs[below(4)]!;
+        for (const reader of both) {
+          if (!reader.home.delete(other.log)) reader.home.add(other.log);
+          await world.timelines.remove([readerOf(reader)]);
+          await get('/api/v1/timelines/home', reader.token);
+        }
+      }
+    }
+    for (const waiting of late) await waiting();
+    for (const reader of both.filter(({ home }) => !home.has(crowded.log))) {
+      reader.home.add(crowded.log);
+      await world.timelines.remove([readerOf(reader)]);
+    }
+    const expected = { 20: await walk(pushed, 20), 40: await walk(pushed, 40) };
+    expect(expected[40].down.flat()).toHaveLength(new Set(expected[40].down.flat()).size);
+
+    world.services.merged.add(crowded.log);
+    world.services.asked.clear();
+    // Which logs are merged is known for a second.
+    for (const end = Date.now() + 10_000; Date.now() < end && !world.services.asked.has('microblog.snapshot of merged logs'); ) await get('/api/v1/timelines/home', merged.token);
+    for (const limit of [20, 40] as const) expect(await walk(merged, limit)).toEqual(expected[limit]);
+    world.services.merged.clear();
+  });
+
+  it('is read from Postgres while nobody says which logs are merged', async () => {
+    const all = posts(3);
+    await get('/api/v1/timelines/home');
+    const unpushed = posts(1);
+    world.services.failing.add('microblog.merged-logs');
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    expect(idsOf(await get('/api/v1/timelines/home'))).toEqual([...unpushed, ...all]);
+  });
+});
+
 describe('/api/v1/markers', () => {
   it('answers every timeline asked for, set or not', async () => {
     const none = await get('/api/v1/markers?timeline[]=notifications');
