@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { routes, type Route } from '@dmb/events';
+import { domainIdOf } from '@dmb/protocol';
 import { World, type Somebody } from './rim.ts';
 
 let world: World;
@@ -54,7 +55,7 @@ describe('fields of tier 1', () => {
     expect(json).toMatchObject({
       visibility: 'public', sensitive: false, spoiler_text: '', language: 'en', edited_at: null, in_reply_to_id: null, in_reply_to_account_id: null, reblog: null, media_attachments: [],
       emojis: [], replies_count: 0, reblogs_count: 0, favourites_count: 0, favourited: false, reblogged: false, bookmarked: false, muted: false, pinned: false, card: null, poll: null,
-      application: null, filtered: [],
+      application: { name: 'Test', website: null }, filtered: [],
     });
     const bobs = await bob.account();
     expect(json.mentions).toEqual([{ id: bobs.id, username: 'bob', acct: 'bob', url: 'https://dmb.test/@bob' }]);
@@ -65,6 +66,26 @@ describe('fields of tier 1', () => {
     expect(json.created_at).toMatch(dateForm);
     expect(json.uri).toMatch(/^https:\/\/dmb\.test\/objects\/[0-9a-f]{32}$/);
     expect(json.url).toBe(`https://dmb.test/@alice/${json.id}`);
+  });
+
+  test('the application of a Status is the program that it was written with, until it is deleted', async () => {
+    const app = { name: 'A "program" \\ {NULL},\n<b>', website: 'https://program.example/?a="b"\\' };
+    const asker = { kind: 'person', domain: domainIdOf(world.domain), person: alice.person, microblog: alice.microblog, scopes: ['read', 'write'] } as const;
+    const tokens = [app, { name: 'Other', website: null }].map((each) => world.addToken(asker, each));
+    const ask = (nth: number, method: string, path: string, json?: object) => world.ask(method, path, { headers: { authorization: `Bearer ${tokens[nth] ?? ''}` }, ...(json === undefined ? {} : { json }) });
+    const { json: post } = await ask(0, 'POST', '/api/v1/statuses', { status: 'by a program', visibility: 'unlisted' });
+    expect(post.application).toEqual(app);
+    // By another program: it stays what it was written with.
+    expect((await ask(1, 'PUT', `/api/v1/statuses/${post.id}`, { status: 'changed' })).json.application).toEqual(app);
+    expect((await ask(1, 'POST', '/api/v1/statuses', { status: 'by another' })).json.application).toEqual({ name: 'Other', website: null });
+    expect((await world.get(`/api/v1/statuses/${post.id}`)).json.application).toEqual(app);
+    const kept = async () => (await Promise.all(world.databases.all.map((database) => database.query<{ app_website: string | null }>('SELECT app_website FROM entry WHERE app_name = $1', [app.name])))).flat();
+    expect(await kept()).toEqual([{ app_website: app.website }]);
+    await ask(1, 'DELETE', `/api/v1/statuses/${post.id}`);
+    expect(await kept()).toEqual([]);
+    // Bytes that leave the server do not name it.
+    const bodies = await Promise.all(world.databases.all.map((database) => database.query<{ body: Buffer | null }>('SELECT body FROM entry')));
+    expect(bodies.flat().some(({ body }) => body?.toString().includes('program.example') === true)).toBe(false);
   });
 
   test('instance v2', async () => {

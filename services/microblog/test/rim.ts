@@ -199,10 +199,10 @@ export class World {
     return this.addToken({ kind: 'person', domain: domainIdOf(this.domain), person, microblog, scopes });
   }
 
-  addToken(asker: Asker): string {
+  addToken(asker: Asker, app: TokenAnswer['app'] = { name: 'Test', website: null }): string {
     const id = newId();
     const token = `token-${id}`;
-    this.tokens.set(token, { id, asker, app: { name: 'Test', website: null }, createdAt: Date.now() });
+    this.tokens.set(token, { id, asker, app, createdAt: Date.now() });
     return token;
   }
 

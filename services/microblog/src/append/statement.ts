@@ -34,17 +34,17 @@ import type { AppendRequest } from '../domain/model.ts';
 import { appendLimits } from '../limits.ts';
 import { logKey, type Head } from './heads.ts';
 
-const columns = 'log_shard, log_id, epoch_no, number, id, kind, object_id, envelope, body, about, what, listed, reply_to, reply_to_microblog, person_id';
+const columns = 'log_shard, log_id, epoch_no, number, id, kind, object_id, envelope, body, about, what, listed, reply_to, reply_to_microblog, person_id, app_name, app_website';
 const values =
-  'log_shard, log_id, epoch_no, number, id, kind, object_id, substring($1::bytea FROM envelope_at FOR envelope_length), substring($1::bytea FROM body_at FOR body_length), about, what, listed, reply_to, reply_to_microblog, person_id';
+  'log_shard, log_id, epoch_no, number, id, kind, object_id, substring($1::bytea FROM envelope_at FOR envelope_length), substring($1::bytea FROM body_at FOR body_length), about, what, listed, reply_to, reply_to_microblog, person_id, app_name, app_website';
 
 /** The statement. Parameters as {@link toParameters} makes them. */
 export const appendSql = `
 WITH incoming AS MATERIALIZED (
   SELECT * FROM unnest($3::int2[], $4::uuid[], $5::int4[], $6::int8[], $7::int8[], $8::int2[], $9::uuid[], $10::int4[], $11::int4[], $12::int4[], $13::int4[],
-                       $14::int8[], $15::text[], $16::bool[], $17::int8[], $18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::bool[])
+                       $14::int8[], $15::text[], $16::bool[], $17::int8[], $18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::bool[], $26::text[], $27::text[])
     WITH ORDINALITY AS t(log_shard, log_id, epoch_no, base, id, kind, object_id, envelope_at, envelope_length, body_at, body_length,
-                         about, what, listed, reply_to, reply_to_microblog, person_id, scope, key, for_ever, ord)
+                         about, what, listed, reply_to, reply_to_microblog, person_id, scope, key, for_ever, app_name, app_website, ord)
 ), known AS MATERIALIZED (
   SELECT i.ord, k.* FROM incoming i
   CROSS JOIN LATERAL (SELECT log_id, epoch_no, number, id FROM append_key k WHERE (k.log_shard, k.scope, k.key) = (i.log_shard, i.scope, i.key) LIMIT 1) k
@@ -151,6 +151,8 @@ export function toParameters(rows: readonly BatchRow[]): unknown[] {
     `{${relays.map(([relay]) => relay).join(',')}}`,
     `{${relays.map(([, refs]) => refs.length).join(',')}}`,
     relays.map(([, refs]) => `[${refs.join(',')}]`).join('\n'),
+    array(rows, ({ request }) => quoted(request.app?.name)),
+    array(rows, ({ request }) => quoted(request.app?.website ?? undefined)),
   ];
 }
 

@@ -103,7 +103,7 @@ function mayChange(role: Role | undefined, person: PersonId, writtenBy: PersonId
 /** The bodies of a post and of its edits go, and everything beside them that names somebody. The id of the post replied to stays until our consumer has taken the reply out of its thread. */
 async function eraseBodies(tx: Transaction, post: EntryRow): Promise<void> {
   await tx.execute(
-    `UPDATE entry SET body = NULL, listed = false, person_id = NULL, reply_to_microblog = NULL
+    `UPDATE entry SET body = NULL, listed = false, person_id = NULL, app_name = NULL, app_website = NULL, reply_to_microblog = NULL
      WHERE log_shard = $1 AND log_id = $2 AND epoch_no = $3 AND (number = $4 OR about = $4) AND kind IN (${ENTRY_KINDS.post}, ${ENTRY_KINDS.edit}, ${ENTRY_KINDS.boost})`,
     [post.shard, post.log, post.epochNo, post.number],
   );

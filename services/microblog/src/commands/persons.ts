@@ -55,7 +55,7 @@ export class PersonCommands {
     let erased: number;
     do {
       erased = await database.execute(
-        `UPDATE entry SET body = NULL, listed = false, person_id = NULL, reply_to_microblog = NULL
+        `UPDATE entry SET body = NULL, listed = false, person_id = NULL, app_name = NULL, app_website = NULL, reply_to_microblog = NULL
          WHERE (log_shard, log_id, epoch_no, number) IN (SELECT log_shard, log_id, epoch_no, number FROM entry WHERE log_shard = $1 AND log_id = ANY ($2::uuid[]) AND body IS NOT NULL AND kind <> 7 LIMIT $3)`,
         [shard, ids, readLimits.entriesMax],
       );

@@ -101,9 +101,18 @@ export interface EntryRow extends LogRef {
   readonly replyToMicroblog: MicroblogId | null;
   /** The contributor who wrote it; private unless attributed. */
   readonly person: PersonId | null;
+  /** The program that it was written with, by its own word. */
+  readonly app: WrittenWith | null;
   readonly withheld: boolean;
   /** Its microblog is suspended or closed. */
   readonly suspended: boolean;
+}
+
+/** A program as it named itself; nobody has looked whether that is so. */
+export interface WrittenWith {
+  readonly name: string;
+  /** http or https. */
+  readonly website: string | null;
 }
 
 /** One version of a post, the first included. */
@@ -182,6 +191,7 @@ export interface AppendRequest {
   readonly replyTo?: PostId;
   readonly replyToMicroblog?: MicroblogId;
   readonly person?: PersonId;
+  readonly app?: WrittenWith;
   /** Repeating it with the same key is answered with the first one's entry, in whichever log of the shard it is. */
   readonly key?: { readonly scope: string; readonly key: string; readonly expires: 'token' | 'never' };
   readonly effect?: Effect;

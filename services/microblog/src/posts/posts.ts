@@ -84,6 +84,7 @@ export class Posts {
       body: entry.body,
       objectId: entry.objectId,
       person: asker.person,
+      app: token.app,
       listed: visibility === 'public',
       ...(parent === undefined ? {} : { replyTo: parent.row.id, ...(parent.row.microblog === null ? {} : { replyToMicroblog: parent.row.microblog }) }),
       ...(post.idempotencyKey === undefined ? {} : { key: { scope: token.id, key: post.idempotencyKey, expires: 'token' } }),

@@ -69,8 +69,8 @@ export function toStatus(site: Site, { row, post, author, account, mentioned, pa
     pinned: false,
     card: null,
     poll: null,
-    // The library declares an object; which program somebody uses is theirs to tell, and null is what others get.
-    application: null as unknown as Status['application'],
+    // The library knows no null; posts of before and of other servers have no program that we know of.
+    application: row.app as Status['application'],
     filtered: [],
     quote: null,
     quote_approval: { automatic: [], manual: [], current_user: 'denied' },

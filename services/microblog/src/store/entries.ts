@@ -30,7 +30,7 @@ import { readLimits } from '../limits.ts';
 /** Everything that {@link toEntry} needs, of the entries of a relation `e`. */
 const selected = `
   e.log_shard, e.log_id, e.epoch_no, ep.epoch, e.number, e.id, e.kind, e.object_id, e.envelope, CASE WHEN e.body IS NULL THEN NULL ELSE coalesce(edit.body, e.body) END AS body,
-  edit.envelope AS edit_envelope, edit.id AS edit_id, e.what, e.listed, e.reply_to, e.reply_to_microblog, e.person_id, l.audience, l.microblog_id,
+  edit.envelope AS edit_envelope, edit.id AS edit_id, e.what, e.listed, e.reply_to, e.reply_to_microblog, e.person_id, e.app_name, e.app_website, l.audience, l.microblog_id,
   w.number IS NOT NULL AS withheld, m.state IS DISTINCT FROM 'active' AND m.microblog_id IS NOT NULL AS suspended`;
 const joined = `
   JOIN log l USING (log_shard, log_id)
@@ -60,6 +60,8 @@ interface EntryTableRow {
   readonly reply_to: PostId | null;
   readonly reply_to_microblog: MicroblogId | null;
   readonly person_id: PersonId | null;
+  readonly app_name: string | null;
+  readonly app_website: string | null;
   readonly audience: Audience;
   readonly microblog_id: MicroblogId | null;
   readonly withheld: boolean;
@@ -96,6 +98,7 @@ function toEntry(row: EntryTableRow, madeAt: typeof createdAt): EntryRow[] {
       replyTo: row.reply_to,
       replyToMicroblog: row.reply_to_microblog,
       person: row.person_id,
+      app: row.app_name === null ? null : { name: row.app_name, website: row.app_website },
       withheld: row.withheld,
       suspended: row.suspended,
     },
