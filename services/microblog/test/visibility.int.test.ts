@@ -93,6 +93,24 @@ describe.each([
     expect(await home(mentioned, post)).toEqual([false]);
   });
 
+  test('it mentions whom it reaches; for others the name stays text', async () => {
+    expect(post.mentions.map(({ acct }) => acct)).toEqual(may('mentioned') ? ['mentioned1'] : []);
+    expect(post.content.includes('class="u-url mention"')).toBe(may('mentioned'));
+    // Also when it is written again, and for whom it reaches by now.
+    const both = await author.post(`@mentioned1 and @${follower.handle} again`, { visibility });
+    const reached = visibility === 'private' ? [follower.handle] : ['mentioned1', follower.handle];
+    expect(both.mentions.map(({ acct }) => acct)).toEqual(reached);
+    if (visibility === 'direct') return;
+    const edited = await author.ask('PUT', `/api/v1/statuses/${post.id}`, { json: { status: `@mentioned1 and @${follower.handle} secretword ${visibility}` } });
+    expect((edited.json as Status).mentions.map(({ acct }) => acct)).toEqual(reached);
+    await world.drain();
+    const told = async (who: Somebody) => ((await who.get('/api/v1/notifications?types[]=mention')).json as { status: Status }[]).map(({ status }) => status.id);
+    for (const id of [post.id, both.id]) {
+      expect((await told(follower)).includes(id)).toBe(true);
+      expect((await told(mentioned)).includes(id)).toBe(may('mentioned'));
+    }
+  });
+
   test('the mentioned one is notified if they may see it', async () => {
     const { json } = await mentioned.get('/api/v1/notifications?types[]=mention');
     expect(json.some(({ status }: { status: Status }) => status.id === post.id)).toBe(may('mentioned'));

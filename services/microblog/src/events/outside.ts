@@ -8,7 +8,6 @@
  */
 import {
   ENTRY_KINDS,
-  canSee,
   domainIdOf,
   parseBody,
   parseHandle,
@@ -32,6 +31,7 @@ import { happening, refOf } from '../domain/happenings.ts';
 import type { Microblog, MicroblogLogs } from '../domain/model.ts';
 import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
+import { reaches } from '../posts/reach.ts';
 import { putContribution, putFollowing, type ContributionChange, type FollowingChange } from '../store/person.ts';
 import type { Stretch, StoredEntry } from './stretch.ts';
 
@@ -198,7 +198,7 @@ export class OutsideEffects {
     await Promise.all(
       addressed.map(async ({ post, target, what }) => {
         const four = logs.get(target.id);
-        if (four !== undefined && (await this.#isSeenBy(target, post))) await this.#append(four.own, what, post, target);
+        if (four !== undefined && (await this.#reaches(target, post))) await this.#append(four.own, what, post, target);
       }),
     );
   }
@@ -232,20 +232,9 @@ export class OutsideEffects {
     });
   }
 
-  /** Whether the people of a microblog may see the post: its person, or one of a group's owner and editors. */
-  async #isSeenBy(target: Microblog, { stretch, post, author, recipients }: Told): Promise<boolean> {
-    const { audience } = stretch;
-    if (audience === 'public') return true;
-    if (audience === 'direct') return recipients.includes(target.id);
-    const persons: readonly PersonId[] =
-      target.personalOf === null ? (await this.#microblogs.contributors(target.id)).filter(({ role }) => role !== 'author').map(({ person }) => person) : [target.personalOf];
-    for (const person of persons) {
-      const [grants, role] = await Promise.all([this.#grants.ofPerson(person, [stretch]), this.#microblogs.role(person, author.id)]);
-      const grant = grants.get(stretch.log);
-      const relation = { ...(grant === undefined ? {} : { grant }), ...(role === undefined ? {} : { role }) };
-      if (canSee({ kind: 'person', person, microblog: target.id }, { kind: 'entry', audience, number: post.number, relation, withheld: false, suspended: false })) return true;
-    }
-    return false;
+  async #reaches(target: Microblog, { stretch, post, author, recipients }: Told): Promise<boolean> {
+    const reaching = { log: stretch, audience: stretch.audience, number: post.number, author: author.id, recipients };
+    return await reaches({ grants: this.#grants, microblogs: this.#microblogs }, reaching, target);
   }
 
   async #append(ownLog: MicroblogLogs['own'], what: 'mention' | 'reply', { stretch, post, author }: Told, target: Microblog): Promise<void> {

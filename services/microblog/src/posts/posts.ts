@@ -9,8 +9,8 @@
  * A reply needs a parent that the author may see, and reaches nobody whom that one does not reach.
  */
 import type { PersonCaller } from '@dmb/runtime/http';
-import type { Status } from '@dmb/events';
-import { createEntry, newObjectId, type PostBody, type NewBody, type PostId } from '@dmb/protocol';
+import type { LogRef, Status } from '@dmb/events';
+import { createEntry, newObjectId, type MicroblogId, type PostBody, type NewBody, type PostId } from '@dmb/protocol';
 import { AppError } from '@dmb/runtime';
 import type { Appender } from '../append/appender.ts';
 import type { EntryCommands } from '../commands/entries.ts';
@@ -18,8 +18,10 @@ import type { Actor, EntryRow, Microblog, MicroblogLogs, Visibility } from '../d
 import type { Presenter } from '../present/presenter.ts';
 import { visibilityOf } from '../present/status.ts';
 import type { EntryStore } from '../store/entries.ts';
+import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
 import { isWider, parseDraft, parseLanguage, recipientOf, textBody, type Draft } from './draft.ts';
+import { numberToBe, reaches } from './reach.ts';
 
 /** A post as it was asked for; undefined = the microblog's default. */
 export interface NewPost {
@@ -38,7 +40,8 @@ export type PostChanges = Pick<NewPost, 'text' | 'spoilerText' | 'sensitive' | '
 export type DeletedStatus = Status & { readonly text: string };
 
 export interface PostsParts {
-  readonly microblogs: Pick<MicroblogStore, 'byId' | 'logsOf' | 'byHandles'>;
+  readonly microblogs: Pick<MicroblogStore, 'byId' | 'logsOf' | 'byHandles' | 'contributors' | 'role'>;
+  readonly grants: Pick<GrantStore, 'ofPerson'>;
   readonly entries: Pick<EntryStore, 'byIds'>;
   readonly appender: Pick<Appender, 'append'>;
   readonly commands: Pick<EntryCommands, 'edit' | 'delete'>;
@@ -59,8 +62,9 @@ export class Posts {
   /** Posts as the caller's microblog. @throws {AppError} 422, 404 for a parent that the caller may not see */
   async create({ asker, token }: PersonCaller, post: NewPost): Promise<Status> {
     const draft = parseDraft(post.text, post.spoilerText);
-    const [{ microblog, logs }, mentioned, parent] = await Promise.all([this.acting(asker), this.mentionedBy(asker, draft), this.parentOf(asker, post.inReplyTo)]);
+    const [{ microblog, logs }, named, parent] = await Promise.all([this.acting(asker), this.namedBy(asker, draft), this.parentOf(asker, post.inReplyTo)]);
     const visibility = post.visibility ?? microblog.defaultVisibility;
+    const mentioned = visibility === 'private' ? await this.reachedBy(logs.followers, asker.microblog, named) : named;
     if (parent !== undefined && isWider(visibility, visibilityOf(parent.row))) {
       throw new AppError('invalid', 'Validation failed: A reply cannot have a wider audience than the post that it answers');
     }
@@ -98,8 +102,9 @@ export class Posts {
   async edit(asker: PersonAsker, id: PostId, changes: PostChanges): Promise<Status> {
     const { row, status } = await this.ownPost(asker, id);
     const draft = parseDraft(changes.text, changes.spoilerText);
+    const named = await this.namedBy(asker, draft);
     const body = textBody(draft, this.parts.presenter.site, {
-      mentioned: await this.mentionedBy(asker, draft),
+      mentioned: row.audience === 'followers' ? await this.reachedBy(row, asker.microblog, named) : named,
       sensitive: draft.spoilerText !== '' || (changes.sensitive ?? (status.sensitive && status.spoiler_text === '')),
       language: parseLanguage(changes.language, status.language ?? null),
     });
@@ -149,8 +154,15 @@ export class Posts {
     if (outside !== undefined) throw new AppError('invalid', `Validation failed: @${outside.handle} is not part of this conversation; write a new post to add somebody`);
   }
 
-  /** The mentioned microblogs that the author may know of, in the order of the text. */
-  private async mentionedBy(asker: PersonAsker, { mentions }: Draft): Promise<Microblog[]> {
+  /** Those of the named microblogs whom a private post reaches. */
+  private async reachedBy(log: LogRef, author: MicroblogId, named: readonly Microblog[]): Promise<Microblog[]> {
+    const reaching = { log, audience: 'followers', number: numberToBe, author, recipients: [] } as const;
+    const reached = await Promise.all(named.map((target) => reaches(this.parts, reaching, target)));
+    return named.filter((_, index) => reached[index]);
+  }
+
+  /** The named microblogs that the author may know of, in the order of the text. */
+  private async namedBy(asker: PersonAsker, { mentions }: Draft): Promise<Microblog[]> {
     if (mentions.length === 0) return [];
     const { site } = this.parts.presenter;
     // Other servers' microblogs are not known yet: their mentions stay text.
