@@ -82,6 +82,9 @@ export const readLimits = {
   repliesMax: 200,
   /** Newest posts of a hashtag, by which it is decided whether a search may name it. */
   postsPerHashtagMax: 5,
+  /** Older ones that are looked at where those are all hidden: at once, and for one search. */
+  hashtagLooksAtOnce: 40,
+  hashtagLooksMax: 800,
 } as const;
 
 /** Bounds of our own consumer. */

@@ -59,3 +59,19 @@ test('a hashtag is not named by search when nobody may see the posts that have i
   }
   expect(await named()).toEqual([]);
 });
+
+test('a hashtag is named by search although the newest posts that have it are all hidden', async () => {
+  const named = async (): Promise<unknown> => (await world.get('/api/v2/search?type=hashtags&q=lightship')).json.hashtags;
+  const posts: Status[] = [];
+  for (let nth = 0; nth < 60; nth++) posts.push(await alice.post(`number ${nth} about #lightships`));
+  await world.drain();
+  const hide = async (some: readonly Status[]): Promise<void> => {
+    for (const database of world.databases.all) {
+      await database.execute(`INSERT INTO withheld (log_shard, log_id, epoch_no, number, by, reason) SELECT log_shard, log_id, epoch_no, number, 'test', 'test' FROM entry WHERE id = ANY ($1::int8[])`, [some.map(({ id }) => id)]);
+    }
+  };
+  await hide(posts.slice(5));
+  expect(await named()).toMatchObject([{ name: 'lightships' }]);
+  await hide(posts.slice(0, 5));
+  expect(await named()).toEqual([]);
+});

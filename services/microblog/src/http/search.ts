@@ -3,6 +3,7 @@ import { Controller, Get, Inject, Query } from '@nestjs/common';
 import type { Account, Asker, Search, Status } from '@dmb/events';
 import { parseObjectUri, type MicroblogId, type PostId } from '@dmb/protocol';
 import { CalledBy, parseId, parseLimit, type Caller, type PersonCaller } from '@dmb/runtime/http';
+import { readLimits } from '../limits.ts';
 import { tagUrl } from '../present/posts.ts';
 import { Presenter } from '../present/presenter.ts';
 import { EntryStore } from '../store/entries.ts';
@@ -79,7 +80,22 @@ export class SearchController {
     const found = await this.entries.hashtags(site.domainId, prefix, limit);
     const { kept } = await this.presenter.statuses(asker, [...new Set(found.flatMap(({ posts }) => posts))], 'account');
     const seen = new Set(kept);
-    return found.filter(({ posts }) => posts.some((id) => seen.has(id))).map(({ tag }) => ({ id: tag, name: tag, url: tagUrl(site, tag), history: [], following: false }));
+    const named = new Set(found.flatMap(({ tag, posts }) => (posts.some((id) => seen.has(id)) ? [tag] : [])));
+    // Where the newest are all hidden, an older one may not be.
+    let looksLeft: number = readLimits.hashtagLooksMax;
+    for (const { tag, posts } of found) {
+      if (named.has(tag) || posts.length < readLimits.postsPerHashtagMax) continue;
+      for (let before: PostId | undefined; looksLeft > 0; ) {
+        const rows = await this.entries.tagged(site.domainId, tag, { limit: Math.min(looksLeft, readLimits.hashtagLooksAtOnce), ...(before === undefined ? {} : { before }) });
+        before = rows.at(-1)?.id;
+        if (before === undefined) break;
+        looksLeft -= rows.length;
+        if ((await this.presenter.present(asker, rows, 'account')).kept.length === 0) continue;
+        named.add(tag);
+        break;
+      }
+    }
+    return found.filter(({ tag }) => named.has(tag)).map(({ tag }) => ({ id: tag, name: tag, url: tagUrl(site, tag), history: [], following: false }));
   }
 
   /** A post by its address: its page here, or the name of the object. */
