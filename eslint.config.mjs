@@ -62,7 +62,7 @@ export default tseslint.config(
   { ignores: ['**/node_modules/', '**/dist/', '**/.nx/', '**/data/', '**/coverage/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
-    files: ['{libs,services}/**/*.ts'],
+    files: ['{libs,services}/**/*.ts', 'load-tests/**/*.ts'],
     languageOptions: {
       parser: tseslint.parser,
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
@@ -89,8 +89,8 @@ export default tseslint.config(
       ]),
     }),
   },
-  // Benchmarks drive the program as tests do.
-  { files: ['services/standalone/src/bench/**/*.ts'], rules: boundaries(['testing']) },
+  // Benchmarks and load tests drive the program as tests do.
+  { files: ['services/standalone/src/bench/**/*.ts', 'load-tests/**/*.ts'], rules: boundaries(['testing']) },
   // Tests start programs, and programs have an environment.
   { files: ['services/*/test/**/*.ts'], rules: imports({ environment: true }) },
   ...Object.values(soleImporters).map((owner) => ({
@@ -98,7 +98,7 @@ export default tseslint.config(
     rules: imports({ allowedIn: owner }),
   })),
   {
-    files: ['{libs,services}/*/src/**/config.ts', 'libs/testing/**/*.ts'],
+    files: ['{libs,services}/*/src/**/config.ts', 'load-tests/src/config.ts', 'libs/testing/**/*.ts'],
     rules: imports({ environment: true }),
   },
   { files: ['{tools,.}/*.mjs'], rules: {} },

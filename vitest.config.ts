@@ -5,7 +5,7 @@ const conditions = ['source'];
 
 /** Real engines, one Postgres for all; see libs/testing/src/engines.ts. */
 const integration = {
-  include: ['{libs,services}/*/test/**/*.int.test.ts'],
+  include: ['{libs,services}/*/test/**/*.int.test.ts', 'load-tests/test/**/*.int.test.ts'],
   globalSetup: ['libs/testing/src/engines-setup.ts'],
   pool: 'forks' as const,
   isolate: true,

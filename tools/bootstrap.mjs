@@ -6,7 +6,7 @@
  *   1. makes node_modules agree with package-lock.json. A finished install leaves the lockfile's hash in
  *      node_modules/.dmb-lock-sha256; when that differs, or is missing because an install was interrupted, `npm ci` runs;
  *   2. puts node_modules/.bin first in PATH, so that `node` is the pinned one for everything below;
- *   3. runs the task: start, cluster, build, lint, test, test:unit, test:clients or bench, with the remaining arguments.
+ *   3. runs the task: start, cluster, move, build, lint, test, test:unit, test:clients, bench or load, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
  * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
@@ -118,6 +118,13 @@ const tasks = {
     // In `npm run cluster --json` npm takes the flag for its own.
     const flags = process.env.npm_config_json === 'true' ? ['--json'] : [];
     return code === 0 ? runNode(['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', clusterMain, ...args, ...flags]) : code;
+  },
+
+  /** Puts a server under load; what is built goes to stderr, as with bench. */
+  async load(args) {
+    const code = await runNode([compiler, '-b'], { stdio: ['ignore', 2, 2] });
+    const flags = process.env.npm_config_json === 'true' ? ['--json'] : [];
+    return code === 0 ? runNode(['--enable-source-maps', 'load-tests/dist/main.js', ...args, ...flags]) : code;
   },
 
   /** From the data folder into the databases of a cluster. */

@@ -1,0 +1,35 @@
+/** The server under load: one that runs already, or a cluster or one process that is started for the run and ended after it. */
+import { startTestServer, TestCluster } from '@dmb/testing';
+import type { Options, Tell } from './options.ts';
+import { TelemetryReceiver, type Delivered } from './telemetry.ts';
+
+export interface Target {
+  readonly url: string;
+  readonly databaseUrls: readonly string[];
+  /** In few words what it is. */
+  readonly what: string;
+  /** What its fan-out says of its deliveries so far; undefined where nothing is told. */
+  delivered(): Delivered | undefined;
+  stop(): Promise<void>;
+}
+
+export async function openTarget({ url, databaseUrls, one }: Options, tell: Tell): Promise<Target> {
+  if (url !== undefined) return { url, databaseUrls, what: `the server at ${url}`, delivered: () => undefined, stop: () => Promise.resolve() };
+  const telemetry = await TelemetryReceiver.start();
+  const delivered = () => telemetry.delivered;
+  try {
+    tell(one ? 'starting one process' : 'starting a cluster');
+    if (one) {
+      const server = await startTestServer({ environment: telemetry.environment });
+      return { url: server.url, databaseUrls: [server.databaseUrl], what: 'one process', delivered, stop: async () => (await server.stop(), await server.dispose(), telemetry.stop()) };
+    }
+    const cluster = await TestCluster.start([], telemetry.environment);
+    const { processes, engines } = cluster.description;
+    const counts = Object.entries(Object.groupBy(processes, ({ service }) => service)).map(([service, some]) => `${service} ×${some.length}`).join(', ');
+    const what = `a cluster: ${counts}; Kafka, Redis ×${engines.redis.length}, Postgres ×${engines.postgres.length}, nginx`;
+    return { url: cluster.url, databaseUrls: engines.postgres, what, delivered, stop: async () => (await cluster.dispose(), telemetry.stop()) };
+  } catch (error) {
+    telemetry.stop();
+    throw error;
+  }
+}
