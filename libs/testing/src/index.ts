@@ -10,6 +10,8 @@ export type { Acknowledged, Refusal, Visibility } from './journal.ts';
 export { mountSmallDisk, type SmallDisk } from './disk.ts';
 export { askRedis, findRedis, redisImage, startTestRedis, startTestRedisCluster } from './redis-engine.ts';
 export type { RedisSource, TestRedis } from './redis-engine.ts';
+export { startWay } from './way.ts';
+export type { Way } from './way.ts';
 export { sharedKafka } from './engines-on-demand.ts';
 export { findKafka, kafkaImage, kafkaVersion, startTestKafka } from './kafka-engine.ts';
 export type { KafkaSource, TestKafka } from './kafka-engine.ts';

@@ -1,8 +1,7 @@
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { EntryRef } from '@dmb/events';
 import type { LogId, MicroblogId, PersonId, PostId } from '@dmb/protocol';
-import { findRedis, startTestRedis, startTestRedisCluster, type TestRedis } from '@dmb/testing';
+import { findRedis, startTestRedis, startTestRedisCluster, startWay, type TestRedis } from '@dmb/testing';
 import {
   RedisLimits,
   RedisLiveEvents,
@@ -49,41 +48,6 @@ async function eventually(holds: () => Promise<void> | void, withinMs = 20_000):
       if (Date.now() > end) throw error;
     }
   }
-}
-
-/** A stable address in front of a server that is replaced, as a virtual address or a service name is. */
-async function startProxy(to: number): Promise<{ readonly url: string; point(port: number): void; drop(): void; close(): Promise<void> }> {
-  let target = to;
-  const sockets = new Set<Socket>();
-  const server = createServer((inner) => {
-    const outer = connect({ port: target, host: '127.0.0.1' });
-    for (const [one, other] of [
-      [inner, outer],
-      [outer, inner],
-    ] as const) {
-      sockets.add(one);
-      one.setNoDelay(true);
-      one.on('error', () => undefined).on('close', () => {
-        sockets.delete(one);
-        other.destroy();
-      });
-      one.pipe(other);
-    }
-  });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const drop = (): void => sockets.forEach((socket) => socket.destroy());
-  return {
-    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    point(port) {
-      target = port;
-      drop();
-    },
-    drop,
-    close: () => {
-      drop();
-      return new Promise((done) => server.close(() => done()));
-    },
-  };
 }
 
 const source = await findRedis({ startable: true });
@@ -167,9 +131,9 @@ describe.skipIf(source.from === 'nothing' && !source.required)('redis that fails
     it('rebuild what a failover lost', async () => {
       // Without comparing marks, ids 3 would be missing for as long as the list lives: the list is present and says it is exact.
       const [first, second] = [await server(), await server()];
-      const proxy = await startProxy(first.port);
+      const proxy = await startWay(first.port);
       cleanups.push(() => proxy.close());
-      const { timelines } = await open([proxy.url]);
+      const { timelines } = await open([`redis://127.0.0.1:${proxy.port}`]);
       await second.ask('REPLICAOF', '127.0.0.1', String(first.port));
       await timelines.rebuild(reader(1), snapshotOf(1));
       await timelines.push(7, 1n, [{ ids: ids(2), readers: [reader(1)] }]);
@@ -189,9 +153,9 @@ describe.skipIf(source.from === 'nothing' && !source.required)('redis that fails
 
     it('keep their lists when only the connection was lost', async () => {
       const redis = await server();
-      const proxy = await startProxy(redis.port);
+      const proxy = await startWay(redis.port);
       cleanups.push(() => proxy.close());
-      const { timelines } = await open([proxy.url]);
+      const { timelines } = await open([`redis://127.0.0.1:${proxy.port}`]);
       await timelines.rebuild(reader(1), snapshotOf(1));
       for (let id = 2; id <= 40; id++) {
         const pushed = timelines.push(id % 3, BigInt(id), [{ ids: ids(id), readers: [reader(1)] }]).catch(() => false);
