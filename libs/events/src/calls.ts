@@ -141,9 +141,10 @@ export const calls = {
    * The home of a person from Postgres: ids of posts and boosts in the logs that they follow (their
    * own personal microblog included), falling, below `before`, at most `limit` (≤ 800), and how far
    * down that is exact (0 = to the end). No rules applied. With `only`, of those of these logs that they follow.
+   * With `above` instead of `before`: those next above it, falling too and exact from there; fewer than `limit` reach the top.
    */
   'microblog.snapshot': call<
-    { readonly person: PersonId; readonly before: PostId | null; readonly limit: number; readonly only?: readonly LogId[] },
+    { readonly person: PersonId; readonly before: PostId | null; readonly above?: PostId; readonly limit: number; readonly only?: readonly LogId[] },
     { readonly ids: readonly PostId[]; readonly exactFrom: PostId }
   >({ callee: 'microblog', timeoutMs: 10_000, idempotent: true }),
   /** From now on a log of ours or a replica is merged when reading: nobody writes its posts into timelines any more. Known to all when it has answered. */
@@ -151,11 +152,11 @@ export const calls = {
   /** All logs that are merged when reading. May be kept for a second. */
   'microblog.merged-logs': call<Readonly<Record<string, never>>, { readonly logs: readonly LogId[] }>({ callee: 'microblog', timeoutMs: 5_000, idempotent: true }),
   /**
-   * The home of a microblog that is a group (design: its own log): ids falling below `before`. For
+   * The home of a microblog that is a group (design: its own log): ids falling below `before`, or next above `above`. For
    * a personal one use snapshot.
    */
   'microblog.own-posts': call<
-    { readonly microblog: MicroblogId; readonly before: PostId | null; readonly limit: number },
+    { readonly microblog: MicroblogId; readonly before: PostId | null; readonly above?: PostId; readonly limit: number },
     { readonly ids: readonly PostId[]; readonly exactFrom: PostId }
   >({ callee: 'microblog', timeoutMs: 10_000, idempotent: true }),
   /** Statuses as the asker may see them, in the order asked, those that rules or canSee hide left out (`kept` has their ids). */

@@ -32,13 +32,13 @@ export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots,
   calls.bind('microblog.contributions', async ({ person }) => ({ contributions: await microblogs.contributions(person) }));
   calls.bind('microblog.entries', (request) => logs.entries(request));
   calls.bind('microblog.heads', ({ database, after }) => logs.heads(database, after));
-  calls.bind('microblog.snapshot', ({ person, before, limit, only }) => snapshots.home(person, before, Math.min(limit, readLimits.snapshotIdsMax), only));
+  calls.bind('microblog.snapshot', ({ person, before, above, limit, only }) => snapshots.home(person, above === undefined ? { before } : { above }, Math.min(limit, readLimits.snapshotIdsMax), only));
   calls.bind('microblog.merge-log', async ({ shard, log }) => {
     await logs.merge(shard, log);
     return { merged: true } as const;
   });
   calls.bind('microblog.merged-logs', async () => ({ logs: await logs.merged() }));
-  calls.bind('microblog.own-posts', ({ microblog, before, limit }) => snapshots.ownPosts(microblog, before, Math.min(limit, readLimits.snapshotIdsMax)));
+  calls.bind('microblog.own-posts', ({ microblog, before, above, limit }) => snapshots.ownPosts(microblog, above === undefined ? { before } : { above }, Math.min(limit, readLimits.snapshotIdsMax)));
   calls.bind('microblog.listening', ({ asker }) => listening(asker, microblogs, snapshots));
   const roles = new Kept<{ readonly role: Role | undefined }>(unchanged, presentLimits.rolesKeptMax);
   calls.bind('microblog.role', async ({ person, microblog }) => {

@@ -68,6 +68,43 @@ describe('signing up', () => {
   });
 });
 
+describe('a home read from Postgres', () => {
+  it('is exact from any place, downwards and upwards, over many logs', async () => {
+    const [reader, ...writers] = await Promise.all(Array.from({ length: 5 }, somebody));
+    if (reader === undefined) throw new Error('nobody');
+    for (const writer of writers) await world.microblog.commands.follows.follow(reader, writer.microblog);
+    await world.microblog.drain();
+    // One writes much, the others now and then.
+    const written: PostId[] = [];
+    const ofFirst = new Set<PostId>();
+    for (let nth = 0; nth < 90; nth++) {
+      const writer = writers[nth % 7 === 0 ? nth % writers.length : 0];
+      if (writer === undefined) continue;
+      const { id } = await world.post(writer, `number ${nth}`, { audience: nth % 5 === 0 ? 'followers' : 'public' });
+      written.push(id);
+      if (writer === writers[0]) ofFirst.add(id);
+    }
+    const all = written.toSorted((a, b) => (a > b ? -1 : 1));
+    const { person } = reader;
+    for (const limit of [1, 3, 20, 200]) {
+      for (const place of [0, 1, 7, 45, 88, 89].map((index) => all[index] as PostId)) {
+        const [down, up] = await Promise.all([
+          world.calls.call('microblog.snapshot', { person, before: place, limit }),
+          world.calls.call('microblog.snapshot', { person, before: null, above: place, limit }),
+        ]);
+        expect(down.ids).toEqual(all.filter((id) => id < place).slice(0, limit));
+        expect(up).toEqual({ ids: all.filter((id) => id > place).slice(-limit), exactFrom: place });
+      }
+    }
+    const [writer] = writers;
+    if (writer === undefined) throw new Error('nobody');
+    const own = all.filter((id) => ofFirst.has(id));
+    const { public: publicLog } = await world.logs(writer.microblog);
+    expect((await world.calls.call('microblog.snapshot', { person, before: null, above: own.at(-1) as PostId, limit: 9, only: [publicLog.log] })).ids).toHaveLength(9);
+    expect((await world.calls.call('microblog.own-posts', { microblog: writer.microblog, before: null, above: own.at(-1) as PostId, limit: 9 })).ids).toEqual(own.slice(-10, -1));
+  });
+});
+
 describe('following', () => {
   it('an open microblog takes effect at once, and again changes nothing', async () => {
     const [anna, ben] = [await somebody(), await somebody()];

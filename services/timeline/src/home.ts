@@ -74,6 +74,7 @@ export class Home {
     return {
       first: async () => (await this.mergedListOf(reader, () => below(null))) ?? (await below(null)),
       below,
+      above: async (above, limit) => (await this.calls.call('microblog.snapshot', { person, before: null, above, limit })).ids,
     };
   }
 
@@ -105,7 +106,7 @@ export class Home {
 
   private ofGroup(microblog: MicroblogId): Source {
     const below = (before: PostId | null) => this.calls.call('microblog.own-posts', { microblog, before, limit: homeLimits.snapshotIdsMax });
-    return { first: () => below(null), below };
+    return { first: () => below(null), below, above: async (above, limit) => (await this.calls.call('microblog.own-posts', { microblog, before: null, above, limit })).ids };
   }
 
   /** The list in the store, made present if it is absent; undefined where Postgres must be read. */

@@ -11,8 +11,6 @@ export const homeLimits = {
   emptyLooksMax: 4_000,
   /** Ids presented at once after the first part of a page. */
   chunkMax: 200,
-  /** How many ids lie at most between `min_id` and the top (or `max_id`). */
-  ascentIdsMax: 40_000,
   /** For how many tokens it is remembered whether they act as a group. */
   kindsKnownMax: 20_000,
   /** Which logs are merged when reading is asked for again after this. */
@@ -57,7 +55,7 @@ export const streamLimits = {
 } as const;
 
 assertLimits('timeline', {
-  'looksMax ≤ emptyLooksMax ≤ ascentIdsMax': homeLimits.looksMax <= homeLimits.emptyLooksMax && homeLimits.emptyLooksMax <= homeLimits.ascentIdsMax,
+  'looksMax ≤ emptyLooksMax': homeLimits.looksMax <= homeLimits.emptyLooksMax,
   'chunkMax ≤ snapshotIdsMax': homeLimits.chunkMax <= homeLimits.snapshotIdsMax,
   'messageBytesMax < bufferBytesMax': streamLimits.messageBytesMax < streamLimits.bufferBytesMax,
   'batchMax ≤ pendingMax': streamLimits.batchMax <= streamLimits.pendingMax,

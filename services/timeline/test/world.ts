@@ -88,7 +88,8 @@ export class FakeServices {
 
   bind(calls: Calls): void {
     const bind = calls.bind.bind(calls);
-    const page = (ids: readonly PostId[], before: PostId | null, limit: number) => {
+    const page = (ids: readonly PostId[], before: PostId | null, limit: number, above?: PostId) => {
+      if (above !== undefined) return { ids: ids.filter((id) => id > above).slice(-limit), exactFrom: above };
       const below = ids.filter((id) => before === null || id < before);
       const part = below.slice(0, limit);
       return { ids: part, exactFrom: part.length < below.length ? part.at(-1)! : (0n as PostId) };
@@ -102,13 +103,13 @@ export class FakeServices {
       const found = this.byAsker(asker);
       return found === undefined ? null : { home: [...found.home], notifications: found.own, personal: found.personal };
     }));
-    bind('microblog.snapshot', ({ person, before, limit, only }) => this.answer(only === undefined ? 'microblog.snapshot' : 'microblog.snapshot of merged logs', () => {
+    bind('microblog.snapshot', ({ person, before, limit, only, above }) => this.answer(only === undefined ? 'microblog.snapshot' : 'microblog.snapshot of merged logs', () => {
       const found = [...this.tokens.values()].find((each) => each.person === person)!;
-      return page(this.homeOf(only === undefined ? found.home : only.filter((log) => found.home.has(log))), before, limit);
+      return page(this.homeOf(only === undefined ? found.home : only.filter((log) => found.home.has(log))), before, limit, above);
     }));
     bind('microblog.merged-logs', () => this.answer('microblog.merged-logs', () => ({ logs: [...this.merged] })));
-    bind('microblog.own-posts', ({ microblog, before, limit }) => this.answer('microblog.own-posts', () => {
-      return page(this.homeOf([...this.logs.values()].filter((log) => log.microblog === microblog).map(({ log }) => log)), before, limit);
+    bind('microblog.own-posts', ({ microblog, before, limit, above }) => this.answer('microblog.own-posts', () => {
+      return page(this.homeOf([...this.logs.values()].filter((log) => log.microblog === microblog).map(({ log }) => log)), before, limit, above);
     }));
     bind('microblog.present', ({ ids, context }) => this.answer('microblog.present', () => {
       const kept = ids.filter((id) => !this.hidden.has(id));

@@ -22,6 +22,8 @@ export interface Source {
   first(): Promise<Skeleton>;
   /** Ids below `before`. */
   below(before: PostId): Promise<Skeleton>;
+  /** At most `count` ids next above `after`, falling; fewer only at the top. */
+  above(after: PostId, count: number): Promise<readonly PostId[]>;
 }
 
 /** Two skeletons as one: every id of both, once, down to where both are exact. */

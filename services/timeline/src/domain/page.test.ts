@@ -22,6 +22,10 @@ function timelineOf(all: readonly PostId[], listed: number, page: number): { sou
         asked.push(before);
         return Promise.resolve(cut(all.filter((id) => id < before), page));
       },
+      above: (after, count) => {
+        asked.push(after);
+        return Promise.resolve(all.filter((id) => id > after).slice(-count));
+      },
     },
   };
 }
@@ -116,10 +120,29 @@ describe('a page of home', () => {
     expect(looked).toHaveLength(20);
   });
 
-  it('refuses a min_id that lies too far back, and a source that goes nowhere', async () => {
-    const { source } = timelineOf(fallingFrom(homeLimits.ascentIdsMax + 2), 800, 800);
-    await expect(readPage(source, everything, paging({ minId: 1n }))).rejects.toMatchObject({ kind: 'invalid' });
-    const stuck: Source = { first: () => Promise.resolve({ ids: ids(9), exactFrom: 9n as PostId }), below: (before) => Promise.resolve({ ids: [], exactFrom: before }) };
+  it('goes up from a min_id at the bottom of a long timeline with as little work as at its top, and up through all of it', async () => {
+    const { source, asked } = timelineOf(fallingFrom(100_000), 800, 800);
+    const looked: bigint[] = [];
+    const page = await readPage(source, presenting(() => false, looked), paging({ minId: 1n, limit: 40 }));
+    expect(page.rows).toEqual(Array.from({ length: 40 }, (_, index) => String(41 - index)));
+    expect([page.prev, page.next]).toEqual([41n, 2n]);
+    expect([asked.length, looked.length]).toEqual([1, 40]);
+    expect((await readPage(source, everything, paging({ minId: 1n, maxId: 4n }))).rows).toEqual(['3', '2']);
+    const read: string[] = [];
+    const all = fallingFrom(5_000);
+    const hidden = (id: bigint): boolean => id % 3n === 0n || (id > 1_000n && id < 4_200n);
+    const long = timelineOf(all, 100, 100).source;
+    for (let minId: bigint | undefined = 0n, pages = 0; minId !== undefined && pages < 500; pages++) {
+      const part: Awaited<ReturnType<typeof readPage<string>>> = await readPage(long, presenting(hidden), paging({ minId, limit: 17 }));
+      read.unshift(...part.rows);
+      minId = part.prev;
+    }
+    expect(read).toEqual(all.filter((id) => !hidden(id)).map(String));
+  });
+
+  it('refuses a source that goes nowhere', async () => {
+    const stuck: Source = { first: () => Promise.resolve({ ids: ids(9), exactFrom: 9n as PostId }), below: (before) => Promise.resolve({ ids: [], exactFrom: before }), above: (after) => Promise.resolve([after]) };
     await expect(readPage(stuck, everything, paging({}))).rejects.toMatchObject({ kind: 'bug' });
+    await expect(readPage(stuck, everything, paging({ minId: 1n }))).rejects.toMatchObject({ kind: 'bug' });
   });
 });

@@ -8,8 +8,9 @@
  *          wanted, then more at once. After `looksMax` rows a page with anything on it is given out as
  *          it is, and `next` leads on from the last row *looked at*. A page with nothing on it goes on to
  *          `emptyLooksMax`, because clients stop at an empty page.
- *   up     with `min_id`: the rows immediately above it. Ids are walked down to it and presented from
- *          its end, lowest first.
+ *   up     with `min_id`: the rows immediately above it, lowest first. Where the list in the store reaches down
+ *          to it, from the list, else from Postgres upwards: as much work at the bottom of a long
+ *          timeline as at its top. Hidden rows are looked past within the same bounds; `prev` then leads on.
  *
  * `next` is left out only where the bottom was reached; `prev` leads above the newest row.
  */
@@ -59,22 +60,57 @@ async function readDown<Row>(source: Source, present: Present<Row>, { maxId, sin
 }
 
 async function readUp<Row>(source: Source, present: Present<Row>, { maxId, limit }: Paging, minId: bigint): Promise<HomePage<Row>> {
-  const descent = new Descent(source, maxId ?? idMax, minId);
-  const ids: PostId[] = [];
-  while (descent.ended === undefined) {
-    ids.push(...(await descent.next(homeLimits.snapshotIdsMax)));
-    if (ids.length > homeLimits.ascentIdsMax) throw new AppError('invalid', 'min_id lies too far back');
-  }
+  const ascent = await beginAscent(source, minId, maxId ?? idMax);
   let rows: Row[] = [];
   let kept: PostId[] = [];
-  for (let end = ids.length, count = limit; end > 0 && kept.length < limit; count = Math.min(homeLimits.chunkMax, (limit - kept.length) * 2)) {
-    const from = Math.max(0, end - count);
-    const part = await present(ids.slice(from, end));
+  let looked = 0;
+  let highest: PostId | undefined;
+  for (let count = limit; kept.length < limit && !ascent.isOver; count = Math.min(homeLimits.chunkMax, Math.max(20, (limit - kept.length) * 2))) {
+    const ids = await ascent.next(count);
+    if (ids.length === 0) break;
+    const part = await present(ids);
     rows = [...part.statuses, ...rows];
     kept = [...part.kept, ...kept];
-    end = from;
+    looked += ids.length;
+    highest = ids[0];
+    if (looked >= (kept.length > 0 ? homeLimits.looksMax : homeLimits.emptyLooksMax)) return { rows: rows.slice(-limit), next: kept.at(-1), prev: kept.length > limit ? kept.at(-limit) : highest };
   }
   rows = rows.slice(-limit);
   kept = kept.slice(-limit);
   return { rows, next: kept.at(-1), prev: kept[0] };
+}
+
+/** Goes up a timeline. */
+interface Ascent {
+  /** Ids next above those given before, falling; `isOver` at the top, or at the upper bound. */
+  next(count: number): Promise<readonly PostId[]>;
+  isOver: boolean;
+}
+
+async function beginAscent(source: Source, minId: bigint, maxId: bigint): Promise<Ascent> {
+  const first = await source.first();
+  if (minId >= first.exactFrom) {
+    const ids = first.ids.filter((id) => id > minId && id < maxId);
+    const ascent: Ascent = {
+      isOver: ids.length === 0,
+      next: (count) => {
+        const part = ids.splice(-count);
+        ascent.isOver = ids.length === 0;
+        return Promise.resolve(part);
+      },
+    };
+    return ascent;
+  }
+  let after = minId;
+  const ascent: Ascent = {
+    isOver: false,
+    next: async (count) => {
+      const found = await source.above(after as PostId, count);
+      if (found.some((id) => id <= after)) throw new AppError('bug', undefined, { detail: `ids above ${after} lead down` });
+      after = found[0] ?? after;
+      ascent.isOver = found.length < count || after >= maxId;
+      return found.filter((id) => id < maxId);
+    },
+  };
+  return ascent;
 }
