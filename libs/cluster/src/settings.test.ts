@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { readClusterSettings } from './settings.ts';
+import { clusterVariables, readClusterSettings } from './settings.ts';
 
 const good = {
   DMB_DOMAIN: 'example.org',
@@ -57,5 +58,10 @@ describe('settings of a process', () => {
 
   it('need no address of a service that is not asked', () => {
     expect(problems({ DMB_IDENTITY_URLS: '' }, ['microblog'])).toBe('');
+  });
+
+  it('stand in the table for whoever runs a cluster', () => {
+    const table = readFileSync(new URL('../../../docs/cluster.md', import.meta.url), 'utf8');
+    expect(Object.values(clusterVariables).map(({ name }) => name).filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
   });
 });

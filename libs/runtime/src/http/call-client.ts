@@ -140,7 +140,11 @@ export class HttpCallTransport implements CallTransport {
     } catch (error) {
       if (error instanceof AppError || error instanceof NoAnswer) throw error;
       if (error instanceof errors.ResponseExceededMaxSizeError) throw new AppError('bug', undefined, { detail: `the answer of ${name} is larger than ${this.limits.answerBytesMax} bytes`, cause: error });
-      if (limit.signal.aborted) throw this.late(name);
+      if (limit.signal.aborted) {
+        // Perhaps it hangs as a whole: others are asked meanwhile.
+        place.restsUntil = performance.now() + this.limits.restMs;
+        throw this.late(name);
+      }
       if (isPassing(error)) throw new NoAnswer(neverLeft(error), error);
       throw toAppError(error);
     } finally {
