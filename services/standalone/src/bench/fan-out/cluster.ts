@@ -97,10 +97,10 @@ export class Cluster {
   }
 
   /** Sees to it that so many fan-out processes run. */
-  async run(fanOut: number): Promise<void> {
+  async run(fanOut: number, options: { readonly jobLeaseMs?: number } = {}): Promise<void> {
     const urls = this.redis.map(({ url }) => url);
     for (const process of this.processes.splice(fanOut)) await process.stop();
-    while (this.processes.length < fanOut) this.processes.push(await this.start(urls));
+    while (this.processes.length < fanOut) this.processes.push(await this.start(urls, options));
     await this.settle();
   }
 
@@ -116,7 +116,7 @@ export class Cluster {
   }
 
   /** Starts a fan-out process. */
-  private async start(redisUrls: readonly string[]): Promise<FanOutProcess> {
+  private async start(redisUrls: readonly string[], options: { readonly jobLeaseMs?: number }): Promise<FanOutProcess> {
     const process = new FanOutProcess({
       pushed: ({ arrivals }) => {
         for (const arrival of arrivals) this.note(arrival);
@@ -124,7 +124,7 @@ export class Cluster {
       },
       entries: (request) => this.answer(request),
     });
-    await process.start({ type: 'start', databaseUrls: [this.postgres.url], brokers: this.kafka.brokers, prefix: this.prefix, redisUrls });
+    await process.start({ type: 'start', databaseUrls: [this.postgres.url], brokers: this.kafka.brokers, prefix: this.prefix, redisUrls, ...options });
     return process;
   }
 
@@ -211,6 +211,16 @@ export class Cluster {
     }
   }
 
+  /** How many readers have it, as far as has been told. */
+  readersOf(id: PostId): number {
+    return this.arrivals.get(id)?.readers ?? 0;
+  }
+
+  /** Jobs that are left. */
+  async jobs(): Promise<number> {
+    return (await this.databases['fan-out'].at(0).query('SELECT FROM job')).length;
+  }
+
   /** When the first readers had it. */
   firstAt(id: PostId): number {
     return this.arrivals.get(id)?.firstAt ?? Number.NaN;
@@ -240,8 +250,11 @@ export class FanOutProcess {
 
   constructor(ears: Ears) {
     this.ears = ears;
-    const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-    this.child = fork(fileURLToPath(new URL(`process${extension}`, import.meta.url)), { serialization: 'advanced' });
+    // Not what a test runner adds; a profile of this process is one of that process as well.
+    const execArgv = ['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', ...process.execArgv.filter((argument) => argument.startsWith('--cpu-prof'))];
+    // Tests run this file from its source, and the process as it is built.
+    const program = import.meta.url.endsWith('.ts') ? '../../../dist/bench/fan-out/process.js' : 'process.js';
+    this.child = fork(fileURLToPath(new URL(program, import.meta.url)), { serialization: 'advanced', execArgv });
     this.child.on('message', (message: FromProcess) => this.hear(message));
   }
 
@@ -257,6 +270,13 @@ export class FanOutProcess {
   async usage(): Promise<Extract<FromProcess, { readonly type: 'usage' }>> {
     this.child.send({ type: 'usage' } satisfies ToProcess);
     return (await this.next('usage')) as Extract<FromProcess, { readonly type: 'usage' }>;
+  }
+
+  /** Ends it at once, as a crash would. */
+  async kill(): Promise<void> {
+    const ended = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await ended;
   }
 
   async stop(): Promise<void> {
