@@ -3,7 +3,7 @@
  *
  * Asking all of them all the time would measure the asking. So each post is watched by its own part of a random sample: each
  * watcher asks for the newest post of its home once per `pollEveryMs`, at moments that are spread evenly over that time, until it is there.
- * With 50 watchers and 200 ms that is 250 small requests a second at most, for less than a second.
+ * With 10 watchers and 100 ms that is 100 small requests a second at most, until the last of them has it.
  *
  *   time_to_readable    from the answer to the POST to the answer that shows the post: at most, never too low
  *   time_unreadable     the same to the question of the last answer without it: at least; 0 if the first answer had it

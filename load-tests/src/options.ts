@@ -1,7 +1,7 @@
 /** What `npm run load` is told, and what its `--help` says. */
 import { parseArgs } from 'node:util';
 import { StartError } from '@dmb/runtime';
-import { loadTestLimits, usualSizes } from './limits.ts';
+import { usualSizes } from './limits.ts';
 
 /** Tells what is being done. */
 export type Tell = (progress: string) => void;
@@ -73,7 +73,6 @@ export function readOptions(parameters: readonly string[], databaseUrls: readonl
     if (!Number.isInteger(size) || size < 0 || size > 1_000_000) throw new StartError(`--${name} must be a whole number, not "${String(value)}".`);
     sizes[key] = size;
   }
-  if (Number(sizes['posts']) > loadTestLimits.homePageMax) throw new StartError(`--posts can be ${loadTestLimits.homePageMax} at most: all of them have to be on one page.`);
   const url = values['url'] as string | undefined;
   if (url !== undefined && databaseUrls.length === 0) throw new StartError('With --url, DATABASE_URL must list the databases of that server, because persons are loaded into them.');
   return {

@@ -6,6 +6,8 @@ import { TelemetryReceiver, type Delivered } from './telemetry.ts';
 export interface Target {
   readonly url: string;
   readonly databaseUrls: readonly string[];
+  /** Where its timelines are; none: in its memory, or not known. */
+  readonly redisUrls: readonly string[];
   /** In few words what it is. */
   readonly what: string;
   /** What its fan-out says of its deliveries so far; undefined where nothing is told. */
@@ -14,20 +16,20 @@ export interface Target {
 }
 
 export async function openTarget({ url, databaseUrls, one }: Options, tell: Tell): Promise<Target> {
-  if (url !== undefined) return { url, databaseUrls, what: `the server at ${url}`, delivered: () => undefined, stop: () => Promise.resolve() };
+  if (url !== undefined) return { url, databaseUrls, redisUrls: [], what: `the server at ${url}`, delivered: () => undefined, stop: () => Promise.resolve() };
   const telemetry = await TelemetryReceiver.start();
   const delivered = () => telemetry.delivered;
   try {
     tell(one ? 'starting one process' : 'starting a cluster');
     if (one) {
       const server = await startTestServer({ environment: telemetry.environment });
-      return { url: server.url, databaseUrls: [server.databaseUrl], what: 'one process', delivered, stop: async () => (await server.stop(), await server.dispose(), telemetry.stop()) };
+      return { url: server.url, databaseUrls: [server.databaseUrl], redisUrls: [], what: 'one process', delivered, stop: async () => (await server.stop(), await server.dispose(), telemetry.stop()) };
     }
     const cluster = await TestCluster.start([], telemetry.environment);
     const { processes, engines } = cluster.description;
     const counts = Object.entries(Object.groupBy(processes, ({ service }) => service)).map(([service, some]) => `${service} ×${some.length}`).join(', ');
     const what = `a cluster: ${counts}; Kafka, Redis ×${engines.redis.length}, Postgres ×${engines.postgres.length}, nginx`;
-    return { url: cluster.url, databaseUrls: engines.postgres, what, delivered, stop: async () => (await cluster.dispose(), telemetry.stop()) };
+    return { url: cluster.url, databaseUrls: engines.postgres, redisUrls: engines.redis, what, delivered, stop: async () => (await cluster.dispose(), telemetry.stop()) };
   } catch (error) {
     telemetry.stop();
     throw error;
