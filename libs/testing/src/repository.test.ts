@@ -20,7 +20,7 @@ interface Manifest {
 
 const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
 
-const projects = globSync('{libs,services}/*/package.json', { cwd: root }).map((path) => ({
+const projects = globSync('{{libs,services}/*,load-tests}/package.json', { cwd: root }).map((path) => ({
   folder: dirname(path),
   manifest: readJson(join(root, path)) as Manifest,
 }));
