@@ -39,12 +39,13 @@ export interface NginxOptions {
 /** Where what no route names goes: the service with the pages. */
 const pages: ServiceName = 'microblog';
 
-const limits = {
+/** Bounds of the ingress that have no counterpart in one process. */
+export const ingressLimits = {
   connectionsPerWorker: 16_384,
   /** Idle connections to each service that are kept; they are closed here before a process closes them. */
   upstreamsKept: 64,
   upstreamsKeptSeconds: 5,
-  /** A process that could not be reached is passed over for this long. */
+  /** A process that could not be reached is passed over for this long: the next one must not be restarted sooner after it is ready again. */
   restSeconds: 1,
   connectSeconds: 2,
   /** The longest call is 30 s. */
@@ -64,11 +65,11 @@ export function nginxConfig(options: NginxOptions): string {
   return `# Made from the route table of libs/events by libs/cluster: change it there.
 daemon off;
 worker_processes ${workers};
-worker_shutdown_timeout ${limits.shutdownSeconds}s;
+worker_shutdown_timeout ${ingressLimits.shutdownSeconds}s;
 pid ${folder}/nginx.pid;
 error_log stderr alert;
 events {
-  worker_connections ${limits.connectionsPerWorker};
+  worker_connections ${ingressLimits.connectionsPerWorker};
 }
 http {
   access_log off;
@@ -121,11 +122,11 @@ ${options.listen.map((address) => `    listen ${address}${tls === undefined ? ''
     proxy_set_header Connection '';
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_connect_timeout ${limits.connectSeconds}s;
-    proxy_read_timeout ${limits.answerSeconds}s;
+    proxy_connect_timeout ${ingressLimits.connectSeconds}s;
+    proxy_read_timeout ${ingressLimits.answerSeconds}s;
     proxy_next_upstream error timeout;
     proxy_next_upstream_tries 3;
-    proxy_next_upstream_timeout ${limits.answerSeconds}s;
+    proxy_next_upstream_timeout ${ingressLimits.answerSeconds}s;
 
     location / {
       proxy_pass http://$dmb_service;
@@ -164,11 +165,13 @@ const nameOf = (service: ServiceName): string => `dmb-${service}`;
 
 function upstreamText(service: ServiceName, addresses: readonly string[]): string {
   // A process alone is never passed over: there is nobody else to ask.
-  const servers = addresses.map((address) => `    server ${address} max_fails=1 fail_timeout=${limits.restSeconds}s;\n`);
+  const servers = addresses.map((address) => `    server ${address} max_fails=1 fail_timeout=${ingressLimits.restSeconds}s;\n`);
   return `  upstream ${nameOf(service)} {
+    # What one worker knows of a process, all know.
+    zone ${nameOf(service)} 64k;
     least_conn;
-${servers.join('')}    keepalive ${limits.upstreamsKept};
-    keepalive_timeout ${limits.upstreamsKeptSeconds}s;
+${servers.join('')}    keepalive ${ingressLimits.upstreamsKept};
+    keepalive_timeout ${ingressLimits.upstreamsKeptSeconds}s;
   }
 `;
 }
@@ -181,8 +184,8 @@ const streamText = (path: string, service: ServiceName): string => `    location
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $dmb_connection;
       proxy_buffering off;
-      proxy_read_timeout ${limits.streamSilenceSeconds}s;
-      proxy_send_timeout ${limits.streamSilenceSeconds}s;
+      proxy_read_timeout ${ingressLimits.streamSilenceSeconds}s;
+      proxy_send_timeout ${ingressLimits.streamSilenceSeconds}s;
     }
 `;
 

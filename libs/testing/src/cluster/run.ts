@@ -15,10 +15,11 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { execFile, type ChildProcess } from 'node:child_process';
 import { promisify } from 'node:util';
-import { nginxConfig } from '@dmb/cluster/ingress';
+import { ingressLimits, nginxConfig } from '@dmb/cluster/ingress';
 import { routes, serviceNames, type ServiceName } from '@dmb/events';
 import { stopLeftPostgres } from '@dmb/postgres';
 import { notice, StartError } from '@dmb/runtime';
@@ -256,6 +257,8 @@ class Cluster {
       if (this.isStopping) return;
       try {
         await member.restart();
+        // The ingress has to find out, too.
+        await sleep(2 * ingressLimits.restSeconds * 1_000);
         say(`${member.name} was restarted`);
       } catch (error) {
         say(`rolling restart stops: ${(error as Error).message}`);
@@ -292,7 +295,7 @@ async function answers(url: string): Promise<void> {
       () => false,
     );
     if (isThere) return;
-    await new Promise((done) => setTimeout(done, 25));
+    await sleep(25);
   }
 }
 
