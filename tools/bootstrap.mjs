@@ -6,7 +6,7 @@
  *   1. makes node_modules agree with package-lock.json. A finished install leaves the lockfile's hash in
  *      node_modules/.dmb-lock-sha256; when that differs, or is missing because an install was interrupted, `npm ci` runs;
  *   2. puts node_modules/.bin first in PATH, so that `node` is the pinned one for everything below;
- *   3. runs the task: start, cluster, move, build, lint, test, test:unit, test:clients, bench or load, with the remaining arguments.
+ *   3. runs the task: start, cluster, move, move-shards, build, lint, test, test:unit, test:clients, bench or load, with the remaining arguments.
  *
  * Output of steps 1 and 2 goes to stderr; nothing ever asks a question. The exit code is that of the first step that
  * failed; a program ended by a signal gives 128 + the signal's number, as a shell does. The npm scripts say `exec node`
@@ -131,6 +131,12 @@ const tasks = {
   async move(args) {
     const code = await runNode([compiler, '-b', serverProject], { stdio: ['ignore', 2, 2] });
     return code === 0 ? runNode(['--enable-source-maps', 'services/standalone/dist/move/main.js', ...args]) : code;
+  },
+
+  /** Shards to another database of the list. */
+  async 'move-shards'(args) {
+    const code = await runNode([compiler, '-b', serverProject], { stdio: ['ignore', 2, 2] });
+    return code === 0 ? runNode(['--enable-source-maps', 'services/standalone/dist/move/shards-main.js', ...args]) : code;
   },
 
   /** Everything, in one run: the last line of the output is always `N passed, N failed`. */

@@ -7,6 +7,7 @@ export { openInstallation, planShards, shardCount, type Installation, type Shard
 export { databaseLimits, embeddedLimits, migrationLimits, outboxLimits } from './limits.ts';
 export { loadMigrations, migrate, type MigrateOptions, type Migration } from './migrations.ts';
 export { moveInstallation, type Moved, type MoveOptions } from './move.ts';
+export { moveShards, type MovedShards, type MoveShardsOptions } from './remap.ts';
 export { insertOutbox, outboxDdl, outboxMigrations, relayCount, relayOf, type OutboxEvents } from './outbox.ts';
 export { askDatabase, createDatabase, dropDatabase } from './server-databases.ts';
 export { describeUrl, roleOf, schemaOf } from './services.ts';

@@ -75,6 +75,8 @@ export async function moveInstallation({ from, to, services, onCopied }: MoveOpt
 export async function checkNotMoving(database: Queryable, url: string): Promise<void> {
   const [row] = await database.query<{ moving: boolean }>(`SELECT to_regclass('dmb.unfinished_move') IS NOT NULL AS moving`);
   if (row?.moving === true) throw new StartError(`The move into the database ${describeUrl(url)} has not ended: run the same "npm run move" again.`);
+  const [remap] = await database.query<{ remapping: boolean }>(`SELECT to_regclass('dmb.unfinished_remap') IS NOT NULL AS remapping`);
+  if (remap?.remapping === true) throw new StartError(`Shards are being moved, as the database ${describeUrl(url)} has it, and that has not ended: run the same "npm run move-shards" again.`);
 }
 
 const onDatabase = <T>(url: string, work: (session: SetupSession) => Promise<T>): Promise<T> => asStart(url, () => connect(url, work));
@@ -96,7 +98,8 @@ async function prepare(target: SetupSession, url: string, index: number, install
   });
 }
 
-interface Table {
+/** A table whose rows lie where their shards lie. */
+export interface Table {
   readonly name: string;
   readonly columns: readonly string[];
   /** First column of the primary key. */
@@ -124,7 +127,8 @@ async function moveService(source: SetupSession, to: readonly string[], service:
   return [...moved].map(([table, rows]) => ({ service, table, rows }));
 }
 
-async function tablesOf(source: Queryable, service: ServiceName): Promise<Table[]> {
+/** The tables of a service that are cut by shards. @throws if the key of one does not begin with a shard */
+export async function tablesOf(source: Queryable, service: ServiceName): Promise<Table[]> {
   const rows = await source.query<{ name: string; columns: string[]; shard: string | null }>(
     `SELECT c.relname::text AS name,
        ARRAY(SELECT quote_ident(attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum) AS columns,
@@ -140,7 +144,8 @@ async function tablesOf(source: Queryable, service: ServiceName): Promise<Table[
     });
 }
 
-async function carry(source: SetupSession, target: Transaction, service: ServiceName, { name, columns, shard }: Table, { from, to }: ShardRange): Promise<number> {
+/** Carries the rows of a range of shards into a transaction that acts as the service; how many. */
+export async function carry(source: SetupSession, target: Transaction, service: ServiceName, { name, columns, shard }: Table, { from, to }: ShardRange): Promise<number> {
   const list = columns.join(', ');
   const out = `COPY (SELECT ${list} FROM ${schemaOf(service)}.${name} WHERE ${shard} BETWEEN ${from} AND ${to}) TO STDOUT`;
   return await source.transaction((tx) => tx.copyOut(out, (blocks) => target.copyBlocks(`COPY ${name} (${list}) FROM STDIN`, blocks)));

@@ -1,0 +1,3 @@
+import { runMoveShards } from './shards.ts';
+
+process.exitCode = await runMoveShards(process.argv.slice(2));
