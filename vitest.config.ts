@@ -32,6 +32,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{libs,services}/*/src/**/*.test.ts'],
           isolate: false,
+          // The first that asks the linter waits for all the types of the repository.
+          testTimeout: 60_000,
           sequence: { groupOrder: 0 },
         },
       },
