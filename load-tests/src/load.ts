@@ -104,6 +104,7 @@ async function celebrity({ target, seeder, client, sizes, tell, k6 }: Parts): Pr
     quantities: [
       ...trend('celebrity.readable', metrics['time_to_readable'], `POST answered until seen at home, over HTTP, at most; ${of}, each asked every ${sizes.pollEveryMs} ms`),
       ...trend('celebrity.unreadable', metrics['time_unreadable'], 'POST answered until last asked in vain: at least'),
+      ...trend('celebrity.request', metrics['http_req_duration'], 'one request, of which each of the above has at least one'),
       { name: 'celebrity.watched', value: metrics['watched']?.['count'] ?? 0, unit: 'count', goal: { atLeast: sample.length }, of: 'followers asked from outside' },
       ...(delivered === undefined ? [] : [
         { name: 'celebrity.last_list.max', value: delivered.maxMs, unit: 'ms', of: `accepted until the last list was written, as telemetry tells; ${delivered.count} deliveries` } as const,
