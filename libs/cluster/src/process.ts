@@ -228,7 +228,7 @@ function addCalls(lifecycle: Lifecycle, { callUrls, callSecrets: [secret] }: Clu
 }
 
 function addCallListener(lifecycle: Lifecycle, calls: Calls, { callSecrets: secrets, callHost: host, callPort: port }: ClusterSettings, logger: Logger): void {
-  const listener = new CallListener({ calls, secrets, host, port, readiness: () => lifecycle.readiness(), logger: logger.child('calls') });
+  const listener = new CallListener({ calls, secrets, host, port, readiness: () => lifecycle.readiness(), onRoute: routeNamer(), logger: logger.child('calls') });
   lifecycle.add({
     name: 'calls in',
     start: async () => {

@@ -35,6 +35,8 @@ export interface CallListenerOptions {
   /** 0 = any free port. */
   readonly port: number;
   readonly readiness: () => Promise<Readiness>;
+  /** Called with the path of each call, for naming spans: `routeNamer()`. */
+  readonly onRoute?: ((route: string) => void) | undefined;
   readonly logger: Logger;
   readonly limits?: Partial<Readonly<Record<keyof typeof callLimits, number>>>;
 }
@@ -129,6 +131,7 @@ export class CallListener {
       refuse(request, response, this.tooLarge(name));
       return;
     }
+    this.options.onRoute?.(url);
     void this.answer(name as CallName, request, response);
   }
 
