@@ -19,6 +19,8 @@ import { KafkaPlace, Wire } from './kafka-harness.ts';
 
 const brokers = await sharedKafka();
 beforeEach(() => sharedKafka());
+/** What Kafka calls a topic where it is configured. */
+const topicResource = 2;
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 const until = async (condition: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> => {
   for (const deadline = Date.now() + withinMs; !(await condition()); await sleep(10)) if (Date.now() > deadline) throw new Error('waited in vain');
@@ -301,6 +303,33 @@ describe.skipIf(brokers === undefined)('the event log on Kafka', () => {
     await subscription.drain();
     await until(() => subscription.isHealthy());
     expect([...new Set(seen.of(1))]).toEqual([1, 2]);
+  });
+
+  // As brokers are whose disks are full, or that have lost too many of each other: they answer, and acknowledge nothing.
+  it('keeps what the brokers refuse in the outbox, says so once and by its gauge, and carries it away when they take it', { timeout: 120_000 }, async () => {
+    const lines: string[] = [];
+    const logger = createLogger({ name: 'test', level: 'info', form: 'json', stream: { write: (line: string) => lines.push(line) } as unknown as NodeJS.WriteStream });
+    const told = (text: string): number => lines.filter((line) => line.includes(text)).length;
+    const seen = new Seen();
+    const log = start({ logger });
+    const subscription = await log.subscribe(seen.options(fresh()));
+    await produce(log, 1, 1);
+    await subscription.drain();
+    const topic = `${place.prefix}microblog.entry`;
+    const takeAtMost = (bytes: number): Promise<unknown> =>
+      place.withAdmin((admin) => admin.alterConfigs({ validateOnly: false, resources: [{ type: topicResource, name: topic, configEntries: [{ name: 'max.message.bytes', value: String(bytes) }] }] }));
+    await takeAtMost(1);
+    for (const number of range(2, 40)) await produce(log, 1 + (number % 3), number);
+    await until(() => told('events cannot be published') === 1);
+    for (const number of range(41, 60)) await produce(log, 1 + (number % 3), number);
+    expect(await rowsLeft()).toBe(59);
+    expect(await log.oldestAgeSeconds()).toBeGreaterThan(0);
+    expect([seen.of(1), seen.count]).toEqual([[1], 1]);
+    await takeAtMost(1_048_588);
+    await until(async () => (await rowsLeft()) === 0);
+    await subscription.drain();
+    for (const key of [1, 2, 3]) expect([...new Set(seen.of(key))]).toEqual([...(key === 1 ? [1] : []), ...range(2, 60).filter((number) => 1 + (number % 3) === key)]);
+    expect([told('events cannot be published'), told('events are published again'), seen.lost]).toEqual([1, 1, 1]);
   });
 
   it('outlives its broker, and is told when everything in it is gone', { timeout: 300_000 }, async () => {

@@ -465,6 +465,8 @@ export class Lane {
         await sleep(appendLimits.reconnectPauseMs, this.#stopping.signal);
       }
     }
+    // If it was, its events are there: whoever carries them goes on looking until the database is back.
+    for (const relay of new Set(rows.map(({ request }) => relayOf(request.log.shard)))) this.#options.committed(relay);
     for (const { reject } of rows) reject(new AppError('unavailable', undefined, { detail: 'the database is away; whether the entry was committed is not known', cause: error, retryAfterSeconds: 5 }));
   }
 
