@@ -72,6 +72,7 @@ export async function runK6({ program, environment, script, url, seed, reports, 
     const [seedFile, summaryFile] = [join(folder, 'seed.json'), join(folder, 'summary.json')];
     await writeFile(seedFile, JSON.stringify(seed));
     await mkdir(reports, { recursive: true });
+    await rm(join(reports, `${script}.html`), { force: true });
     // Readers have different addresses, and limits are by address; elsewhere only 127.0.0.1 is there.
     const addresses = process.platform === 'linux' && isLoopback(url) ? ['--local-ips', `127.0.0.2-127.0.0.${1 + loadTestLimits.localAddresses}`] : [];
     const report = join(reports, `${script}.html`);
@@ -80,7 +81,8 @@ export async function runK6({ program, environment, script, url, seed, reports, 
     }, tell);
     if (code !== 0 && code !== 99) throw new Error(`k6 ended with ${code}`);
     const summary = JSON.parse(await readFile(summaryFile, 'utf8')) as { readonly metrics: Record<string, { readonly values: Metric; readonly thresholds?: Record<string, { readonly ok: boolean }> }> };
-    tell(`report: ${report}`);
+    // A run of a few moments has nothing to draw, and k6 writes no report.
+    tell((await access(report).then(() => true, () => false)) ? `report: ${report}` : 'too short for a report');
     return {
       metrics: Object.fromEntries(Object.entries(summary.metrics).map(([name, { values }]) => [name, values])),
       missed: Object.entries(summary.metrics).flatMap(([name, { thresholds = {} }]) => Object.entries(thresholds).flatMap(([expression, { ok }]) => (ok ? [] : [`${name}: ${expression}`]))),
