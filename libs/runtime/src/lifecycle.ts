@@ -161,6 +161,8 @@ export interface RunOptions extends LifecycleOptions {
   readonly forceAfterMs?: number;
   /** From the begin of stopping to a forced exit. */
   readonly stopTimeoutMs?: number;
+  /** Told when a signal ends the process: that it stops, and that it has. */
+  readonly onSignal?: (what: 'stopping' | 'stopped') => void;
 }
 
 /**
@@ -175,6 +177,7 @@ export async function runProcess(
   const { logger, forceAfterMs = 2_000, stopTimeoutMs = 30_000 } = options;
   const lifecycle = new Lifecycle(options);
   let stoppingSince: number | undefined;
+  let signalled = false;
 
   const force = (): void => {
     lifecycle.kill();
@@ -191,12 +194,19 @@ export async function runProcess(
     void lifecycle
       .stop()
       .then(() => stopTelemetry())
+      .then(() => {
+        if (signalled) options.onSignal?.('stopped');
+      })
       // What still holds the process (a socket of a peer, a timer) has no part left that needs it.
       .finally(() => process.exit());
   };
   const onSignal = (): void => {
     if (stoppingSince !== undefined && Date.now() - stoppingSince > forceAfterMs) force();
-    else end(0);
+    else if (stoppingSince === undefined) {
+      signalled = true;
+      options.onSignal?.('stopping');
+      end(0);
+    }
   };
   const fail = (error: unknown): void => {
     if (error instanceof StartError) process.stderr.write(`${error.message}\n`);
@@ -208,6 +218,8 @@ export async function runProcess(
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   process.on('uncaughtException', fail);
+  // Whoever read our sentences (a pipe) may have ended before us, by the same Ctrl-C: that is no failure.
+  process.stdout.on('error', () => undefined);
   process.on('unhandledRejection', fail);
   try {
     await compose(lifecycle);

@@ -47,6 +47,27 @@ describe('a log line', () => {
     expect(objects()[0]?.['error']).toMatchObject({ kind: 'unavailable', detail: 'disk', cause: { name: 'TypeError', message: 'inner' } });
   });
 
+  // A database that is away for an hour would fill the log with stacks.
+  it('says where in the code only of what may be a mistake there', () => {
+    const away = () => new AppError('unavailable', undefined, { detail: 'no connection', cause: new Error('ECONNREFUSED', { cause: new Error('first') }) });
+    const { logger, lines, objects } = capture();
+    logger.warn('no luck', { error: away() });
+    logger.error('no luck', { error: away() });
+    logger.warn('odd', { error: new TypeError('x is not a function') });
+    expect(lines.join('')).not.toContain('stack');
+    expect(objects()[0]?.['error']).toMatchObject({ kind: 'unavailable', detail: 'no connection', cause: { message: 'ECONNREFUSED', cause: { message: 'first' } } });
+    logger.error('odd', { error: new TypeError('x is not a function') });
+    logger.error('odd', { error: new AppError('bug', undefined, { detail: 'odd' }) });
+    expect(objects().slice(3).every(({ error }) => (error as { stack: string }).stack.includes('log.test.ts'))).toBe(true);
+    const debugging = capture({ level: 'debug' });
+    debugging.logger.warn('no luck', { error: away() });
+    expect(debugging.lines.join('')).toContain('log.test.ts');
+    const human = capture({ form: 'human' });
+    human.logger.warn('no luck', { error: away(), try: 2 });
+    expect(human.lines.join('').split('\n')).toHaveLength(2);
+    expect(human.lines[0]).toMatch(/no luck.*try=2.*: no connection: ECONNREFUSED: first\n$/);
+  });
+
   it('on a terminal cannot carry control characters of a stranger', () => {
     const { logger, lines } = capture({ form: 'human' });
     logger.info('a\u001B]0;title\u0007b', { error: new Error('c\u001B[2Jd') });

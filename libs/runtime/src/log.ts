@@ -10,6 +10,9 @@
  * a secret is written as `[hidden]`; tokens in query strings and passwords in URLs are cut out of
  * texts. That is a net under careless code, not a licence: do not log what a person wrote.
  *
+ * Errors are told with kind, private detail and causes. Where to look in the code is said only of what may be
+ * a mistake in it: a database that is away or a full disk is one line, and its stack is written at level `debug` alone.
+ *
  * A line is handed to the stream at once and never kept here. Level `debug` is off by default.
  */
 import { trace } from '@opentelemetry/api';
@@ -63,7 +66,7 @@ export function createLogger(options: LoggerOptions): Logger {
       if (logLevels.indexOf(lineLevel) < least) return () => undefined;
       return (message: string, fields?: LogFields): void => {
         const time = now();
-        const all = { ...always, ...fields };
+        const all = withoutStacks({ ...always, ...fields }, lineLevel, least === 0);
         stream.write(format(time, lineLevel, name, message, all));
         sink?.(time, lineLevel, name, tidyText(message), tidy(all, 0) as Record<string, unknown>);
       };
@@ -103,6 +106,21 @@ export function nestLogger(logger: Logger): LoggerService {
   return { log: write('debug'), debug: write('debug'), verbose: write('debug'), warn: write('warn'), error: write('error'), fatal: write('error') };
 }
 
+/** An error without its stack. */
+class Told {
+  readonly error: Error;
+  constructor(error: Error) {
+    this.error = error;
+  }
+}
+
+/** Fields of a line, stacks left out where they say nothing: what passes by itself, and what is only a warning. */
+function withoutStacks(fields: LogFields, level: LogLevel, isDebugging: boolean): LogFields {
+  const { error } = fields;
+  if (isDebugging || !(error instanceof Error)) return fields;
+  return level === 'warn' || (error instanceof AppError && error.kind === 'unavailable') ? { ...fields, error: new Told(error) } : fields;
+}
+
 function jsonLine(time: Date, level: LogLevel, name: string, message: string, fields: LogFields): string {
   const span = trace.getActiveSpan()?.spanContext();
   return `${JSON.stringify({
@@ -121,7 +139,19 @@ function humanLine(time: Date, level: LogLevel, name: string, message: string, f
     .map(([key, value]) => ` ${key}=${typeof value === 'string' && !/\s/.test(value) ? value : JSON.stringify(value)}`)
     .join('');
   const head = `${time.toISOString().slice(11, 23)} ${colours[level]}${level.padEnd(5)}\u001B[0m ${name}: ${printable(tidyText(message))}\u001B[2m${rest}\u001B[0m\n`;
+  if (error instanceof Told) return `${head.slice(0, -1)}: ${causesOf(error.error)}\n`;
   return error === undefined ? head : `${head}${errorLines(error)}`;
+}
+
+/** What an error and its causes say, on one line. */
+function causesOf(error: unknown): string {
+  const texts: string[] = [];
+  for (let at: unknown = error, depth = 0; at !== undefined && at !== null && depth < bounds.depthMax; depth++) {
+    const text = at instanceof AppError && at.detail !== undefined ? at.detail : at instanceof Error ? at.message : String(at);
+    if (!texts.includes(text)) texts.push(text);
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return printable(tidyText(texts.join(': ').replace(/\s+/g, ' ')));
 }
 
 function errorLines(error: unknown): string {
@@ -143,7 +173,8 @@ function tidy(value: unknown, depth: number): unknown {
   if (depth >= bounds.depthMax) return '[deep]';
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
-  if (value instanceof Error) return tidyError(value, depth);
+  if (value instanceof Told) return tidyError(value.error, depth, false);
+  if (value instanceof Error) return tidyError(value, depth, true);
   if (Array.isArray(value)) return value.slice(0, bounds.membersMax).map((member) => tidy(member, depth + 1));
   const entries = value instanceof Map ? [...value.entries()].map(([key, member]) => [String(key), member] as const) : Object.entries(value);
   return Object.fromEntries(
@@ -151,7 +182,7 @@ function tidy(value: unknown, depth: number): unknown {
   );
 }
 
-function tidyError(error: Error, depth: number): unknown {
+function tidyError(error: Error, depth: number, hasStack: boolean): unknown {
   const code = (error as { code?: unknown }).code;
   return {
     name: error.name,
@@ -159,8 +190,8 @@ function tidyError(error: Error, depth: number): unknown {
     ...(error instanceof AppError ? { kind: error.kind } : {}),
     ...(error instanceof AppError && error.detail !== undefined ? { detail: tidyText(error.detail) } : {}),
     ...(typeof code === 'string' ? { code } : {}),
-    ...(error.stack === undefined ? {} : { stack: tidyText(error.stack) }),
-    ...(error.cause === undefined ? {} : { cause: tidy(error.cause, depth + 1) }),
+    ...(error.stack === undefined || !hasStack ? {} : { stack: tidyText(error.stack) }),
+    ...(error.cause === undefined ? {} : { cause: tidy(!hasStack && error.cause instanceof Error ? new Told(error.cause) : error.cause, depth + 1) }),
   };
 }
 

@@ -26,20 +26,22 @@ export async function runStandalone(parameters: readonly string[], environment: 
     return;
   }
   const logger = createLogger({ name: 'dmb', level: logLevelOf(environment) });
+  const notes = unknownVariables(declarations, 'DMB_', environment).map((sentence) => `Note: ${sentence}`);
   let settings: Settings | undefined;
   let standalone: Standalone | undefined;
   await runProcess(
-    { logger },
+    { logger, onSignal: (what) => notice(what === 'stopping' ? 'DMB is stopping: what is in progress is finished first.' : 'DMB has stopped.') },
     (lifecycle) => {
       if (parameter !== undefined) throw new StartError(`"${parameter}" is not understood: everything is set by the environment. npm start -- --help tells how.`);
-      for (const sentence of unknownVariables(declarations, 'DMB_', environment)) notice(`Note: ${sentence}`);
+      // Now, in case the start fails because of it, and again where it is read.
+      if (notes.length > 0) notice(...notes);
       // All wrong values together, whichever service they are of.
       readConfig(Object.fromEntries(declarations.flatMap((declaration) => Object.values(declaration)).map((spec) => [spec.name, spec])), environment);
       settings = readSettings(environment);
       standalone = compose(lifecycle, settings, environment, logger);
     },
     async () => {
-      if (settings !== undefined && standalone !== undefined) notice(readyText(settings, await standalone.operatorLink()));
+      if (settings !== undefined && standalone !== undefined) notice(readyText(settings, await standalone.operatorLink()), ...notes);
     },
   );
 }

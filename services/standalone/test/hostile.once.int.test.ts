@@ -373,7 +373,7 @@ describe('HTML and script in a text', () => {
       for (const status of [posted, second, await client.status(posted.id)]) problems.push(...wrongHtml(status.content, `post ${payload}`));
       for (const version of await client.get<{ content: string }[]>(`/api/v1/statuses/${posted.id}/history`)) problems.push(...wrongHtml(version.content, `history ${payload}`));
       expect(/[\u202a-\u202e\u200b]/.test(account.display_name)).toBe(false);
-      for (const path of ['/', '/@mallory', `/@mallory/${posted.id}`, `/@mallory/${second.id}`, `/@${encodeURIComponent(payload)}`, `/@mallory/${encodeURIComponent(payload)}`, `/log-in?next=${encodeURIComponent(payload)}`, `/sign-up?next=${encodeURIComponent(payload)}&link=${encodeURIComponent(payload)}`, `/${encodeURIComponent(payload)}`, `/oauth/authorize/native?code=${encodeURIComponent(payload)}`]) {
+      for (const path of ['/', '/@mallory', `/@mallory/${posted.id}`, `/@mallory/${second.id}`, `/tags/x${index}`, `/tags/${encodeURIComponent(payload)}`, `/operator/${encodeURIComponent(payload)}`, `/@${encodeURIComponent(payload)}`, `/@mallory/${encodeURIComponent(payload)}`, `/log-in?next=${encodeURIComponent(payload)}`, `/sign-up?next=${encodeURIComponent(payload)}&link=${encodeURIComponent(payload)}`, `/${encodeURIComponent(payload)}`, `/oauth/authorize/native?code=${encodeURIComponent(payload)}`]) {
         const page = await browser.open(path);
         statuses.set(page.status, path);
         problems.push(...wrongPage(page.html, path));

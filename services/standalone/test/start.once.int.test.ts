@@ -139,7 +139,8 @@ describe('a start', () => {
 
   it('says so when a variable is misspelled, and which one may be meant', async () => {
     const server = await started({ environment: { DMB_REGISTRATON: 'closed' } });
-    expect(server.stdout).toMatch(/DMB_REGISTRATON is not a variable.*DMB_REGISTRATION/);
+    // Before anything that may fail because of it, and below what is read last.
+    expect(server.stdout).toMatch(/^Note: DMB_REGISTRATON is not a variable.*DMB_REGISTRATION[^]*^DMB is ready at[^]*^Note: DMB_REGISTRATON is not a variable/m);
   });
 
   it('runs beside another with its own port and folder', async () => {
@@ -174,8 +175,9 @@ describe('the end', () => {
     const ended = server.stop(signal);
     stopping = true;
     // What was not accepted in time is repeated until the server is back.
-    const { stderr } = await ended;
+    const { stdout, stderr } = await ended;
     expect(stderr).toBe('');
+    expect(stdout).toMatch(/^DMB is stopping: .*\nDMB has stopped\.\n$/m);
     expect(isRunning(postgres)).toBe(false);
     expect(stream.hasEnded).toBe(true);
     expect(idle.hasEnded).toBe(true);

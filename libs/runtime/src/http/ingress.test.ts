@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { Controller, Get, Module, Post, Body } from '@nestjs/common';
+import { generateKeyPairSync } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { type Duplex } from 'node:stream';
@@ -25,6 +26,19 @@ class OneController {
 }
 @Module({ controllers: [OneController] })
 class OneModule {}
+
+/** Of nobody: its key was thrown away. */
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBgjCCASmgAwIBAgIUNu4PVWPSe90Anuy32tDCJjeUlCYwCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLZXhhbXBsZS5vcmcwIBcNMjYxMTIyMjEwODUxWhgPMjEyNjEw
+MjkyMTA4NTFaMBYxFDASBgNVBAMMC2V4YW1wbGUub3JnMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEt/5KPXtF1BhgiKiB29a0o5MnDfbZ93AUJhAwjtdQ5DUK+mYp
+VMK0o4OaYf40Y9XwWQb4xnSu/21kow3EZoS/R6NTMFEwHQYDVR0OBBYEFHYAxyfo
++CVdN5n/sHijG+jaxhlfMB8GA1UdIwQYMBaAFHYAxyfo+CVdN5n/sHijG+jaxhlf
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgQ+zqz33ebvW0ZZst
+Nh3flZkHKncMUy+3O5xajUs3Q1oCIDsRw2WzfYi1BAAioFmZ441abvNDQEP9tx74
+jzJ9tUne
+-----END CERTIFICATE-----`;
 
 const routes: readonly IngressRoute[] = [
   { method: 'GET', path: '/api/v1/one/:id', service: 'one' },
@@ -173,7 +187,7 @@ describe('strangers', () => {
     for (const answer of [headers, body, nothing]) expect(answer).toMatch(/408/);
   });
 
-  it('who send ten megabytes are told 413, and who post to nowhere 404, on a connection that stays whole', async () => {
+  it('who send ten megabytes are told 413, and who post to nowhere 404, on a connection that stays whole', { timeout: 60_000 }, async () => {
     await start();
     const post = (path: string, chunked: boolean) =>
       new Promise<unknown>((resolve) => {
@@ -208,8 +222,26 @@ describe('listening and stopping', () => {
     await expect(second.listen()).rejects.toThrow(`Port ${port} is already in use on 127.0.0.1`);
   });
 
-  it('says in a sentence that a certificate is none', () => {
-    expect(() => createIngress({ routes: [], services: new Map(), host: '127.0.0.1', port: 0, tls: { cert: 'no', key: 'no' }, https: true, isKnownHost: () => true, readiness: () => Promise.resolve({ ready: true, failing: [] }), logger: silentLogger })).toThrow(StartError);
+  it('says in a sentence of ours which of certificate and key is wrong', () => {
+    const refusal = (cert: string, key: string): string => {
+      try {
+        createIngress({ routes: [], services: new Map(), host: '127.0.0.1', port: 0, tls: { cert, key }, https: true, isKnownHost: () => true, readiness: () => Promise.resolve({ ready: true, failing: [] }), logger: silentLogger });
+      } catch (error) {
+        expect(error).toBeInstanceOf(StartError);
+        expect((error as StartError).sentences).toHaveLength(1);
+        expect((error as StartError).message).not.toMatch(/openssl|error:|::|PEM_read|DECODER|routines/i);
+        return (error as StartError).message;
+      }
+      return 'it was taken';
+    };
+    const newKey = (passphrase?: string): string => {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+      return privateKey.export({ type: 'pkcs8', format: 'pem', ...(passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase }) }).toString();
+    };
+    expect(refusal('no', newKey())).toMatch(/DMB_TLS_CERT holds no certificate/);
+    expect(refusal(newKey(), newKey())).toMatch(/DMB_TLS_CERT holds no certificate/);
+    for (const key of ['no', certificate, newKey('secret')]) expect(refusal(certificate, key)).toMatch(/DMB_TLS_KEY holds no private key/);
+    expect(refusal(certificate, newKey())).toMatch(/DMB_TLS_KEY does not belong to the certificate of DMB_TLS_CERT/);
   });
 
   it('finishes requests in progress, closes idle connections at once and takes no new ones', async () => {

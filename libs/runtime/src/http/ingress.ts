@@ -16,6 +16,7 @@
  * progress are waited for; what is left after the limit is cut. Long streams end because their
  * services end them first (lifecycle.ts), not here.
  */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, type Socket } from 'node:net';
@@ -175,7 +176,7 @@ class NodeIngress implements Ingress {
     try {
       return createTlsServer({ ...common, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2', handshakeTimeout: this.limits.headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
     } catch (error) {
-      throw new StartError(`The files of DMB_TLS_CERT and DMB_TLS_KEY are no certificate and key that belong together (${toAppError(error).detail ?? 'unknown reason'}).`, { cause: error });
+      throw new StartError(whyNoTls(tls), { cause: error });
     }
   }
 
@@ -313,6 +314,23 @@ function endWith(socket: Duplex, { status, headers, body }: Answer): void {
   }
   const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(body)), date: new Date().toUTCString(), connection: 'close' });
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`, () => socket.destroy());
+}
+
+/** Which of the two files is wrong, in words of ours. */
+function whyNoTls({ cert, key }: { readonly cert: string; readonly key: string }): string {
+  const read = <T>(make: () => T): T | undefined => {
+    try {
+      return make();
+    } catch {
+      return undefined;
+    }
+  };
+  const certificate = read(() => new X509Certificate(cert));
+  if (certificate === undefined) return 'The file of DMB_TLS_CERT holds no certificate: it must be PEM text that begins with -----BEGIN CERTIFICATE-----, the certificate of this server first.';
+  const privateKey = read(() => createPrivateKey(key));
+  if (privateKey === undefined) return 'The file of DMB_TLS_KEY holds no private key that can be read: it must be PEM text, and not protected by a passphrase.';
+  if (!certificate.checkPrivateKey(privateKey)) return 'The private key of DMB_TLS_KEY does not belong to the certificate of DMB_TLS_CERT.';
+  return 'The certificate of DMB_TLS_CERT or the key of DMB_TLS_KEY cannot be used: the algorithm may be too old, the key too short, or a certificate of the chain damaged.';
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): StartError {
