@@ -47,7 +47,8 @@ export class Deliverer {
     return await trace.getTracer('dmb').startActiveSpan('push to timelines', { kind: SpanKind.INTERNAL }, async (span) => {
       try {
         const outcomes = await Promise.allSettled(slices.map((slice) => this.turns.take(kind, () => this.slice(lane, slice, kind === 'bulk'))));
-        let position = this.last;
+        // Of this lane: others may be ahead of it.
+        let position = 0n;
         for (const outcome of outcomes) {
           if (outcome.status === 'rejected') throw outcome.reason;
           if (outcome.value > position) position = outcome.value;

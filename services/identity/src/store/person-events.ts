@@ -1,7 +1,7 @@
 /** Telling the others what happened to a person: the outbox row is part of the effect, everything here is only a hint after its commit. */
 import { type EventLog, producerHeaders } from '@dmb/event-log';
 import type { PersonEvent } from '@dmb/events';
-import { relayOf } from '@dmb/postgres';
+import { isConnectionLost, relayOf, type Database } from '@dmb/postgres';
 import type { Logger } from '@dmb/runtime';
 import type { LiveEvents } from '@dmb/timelines';
 
@@ -21,6 +21,16 @@ export class PersonEvents {
   /** Trace context for the outbox row. */
   headers(): Readonly<Record<string, string>> {
     return this.#traceHeaders();
+  }
+
+  /** Runs the transaction that writes an event's outbox row. Where nobody knows whether it was committed, whoever carries events away is asked to look. */
+  async attempt<T>(database: Pick<Database, 'index'>, shard: number, transaction: Promise<T>): Promise<T> {
+    try {
+      return await transaction;
+    } catch (error) {
+      if (isConnectionLost(error)) this.#eventLog.committed('identity', database.index, relayOf(shard));
+      throw error;
+    }
   }
 
   /** After the commit of an event's outbox row. A live event that gets lost is made up for by the look that streams take every 5 s. */

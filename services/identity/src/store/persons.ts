@@ -110,14 +110,16 @@ export class Persons {
   /** Ends `creating` (or, by the operator, `pending`); tells the others of a person who is active now. False if the person is in none of these states. */
   async settle(id: PersonId, from: readonly PersonState[], to: 'pending' | 'active', approvedBy: PersonId | null = null): Promise<boolean> {
     const shard = shardOf(id);
-    const changed = await this.#databases.at(shard).transaction(async (tx) => {
+    const database = this.#databases.at(shard);
+    const transaction = database.transaction(async (tx) => {
       const rows = await tx.execute(settle, [shard, id, to, approvedBy, from]);
       if (rows === 1 && to === 'active') {
         await insertOutbox(tx, { topic: 'identity.person.v1', shard, refs: [personEventWire({ shard, person: id, what: 'created', microblog: null })], headers: this.#events.headers() });
       }
       return rows === 1;
     });
-    if (changed && to === 'active') this.#events.committed(this.#databases.at(shard).index, { shard, person: id, what: 'created', microblog: null });
+    const changed = await this.#events.attempt(database, shard, transaction);
+    if (changed && to === 'active') this.#events.committed(database.index, { shard, person: id, what: 'created', microblog: null });
     return changed;
   }
 

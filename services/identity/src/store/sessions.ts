@@ -88,12 +88,13 @@ export class Sessions {
     const { id, shard } = session.person;
     const database = this.#databases.at(shard);
     const event = { shard, person: id, what: 'tokens-revoked', microblog: null } as const;
-    await database.transaction(async (tx) => {
+    const transaction = database.transaction(async (tx) => {
       await writePassword(tx, { id, shard }, this.#domain, hash);
       await tx.execute('DELETE FROM session WHERE person_shard = $1 AND person_id = $2 AND session_hash <> $3', [shard, id, session.key.hash]);
       await revokeTokens(tx, shard, id, null);
       await insertOutbox(tx, { topic: 'identity.person.v1', shard, refs: [personEventWire(event)], headers: this.#events.headers() });
     });
+    await this.#events.attempt(database, shard, transaction);
     this.#events.committed(database.index, event);
   }
 

@@ -242,11 +242,12 @@ export class Tokens {
   /** Deletes and, if that concerns a person, tells the others in the same transaction. */
   async #revoke(shard: number, work: (tx: Transaction) => Promise<{ readonly revoked: number; readonly event: PersonEvent | undefined }>): Promise<number> {
     const database = this.#databases.at(shard);
-    const { revoked, event } = await database.transaction(async (tx) => {
+    const transaction = database.transaction(async (tx) => {
       const result = await work(tx);
       if (result.event) await this.#tell(tx, result.event);
       return result;
     });
+    const { revoked, event } = await this.#events.attempt(database, shard, transaction);
     if (event) this.#events.committed(database.index, event);
     return revoked;
   }
