@@ -93,6 +93,7 @@ export class WebSocketOutlet implements Outlet {
         if (!this.handler.subscribe(stream.name)) this.complain('Access token does not cover required scopes', 401);
         return;
       case 'not-served':
+        // An error names no stream: libraries would end those that are served as well.
         return;
       case 'unknown':
         this.complain('Unknown stream type', 400);
