@@ -83,7 +83,8 @@ export async function fill(servers: readonly TestRedis[], persons: number, lengt
       const pipe = new Pipe(server.port);
       await pipe.send([['FLUSHALL']]);
       const ids = Array.from({ length }, (_, id) => String(3_400_000_000_000_000_000n + BigInt(id) * 4_194_304n));
-      await pipe.send([['RPUSH', template, '=-1.bench', ...ids]]);
+      // With an expiry, as every list has; a copy has it too.
+      await pipe.send([['RPUSH', template, '=-1.bench', ...ids], ['PEXPIRE', template, '604800000']]);
       const mine = [...order].filter((number) => serverOf(servers.length, number) === index);
       for (let from = 0; from < mine.length; from += 1_000) await pipe.send(mine.slice(from, from + 1_000).map((number) => ['COPY', template, keyOf(number)]));
       await pipe.send([['DEL', template]]);
