@@ -56,7 +56,7 @@ it('a stream that was opened before a follow was projected hears what is followe
 
 it('asking for a stream that is not served leaves a real client its home', async () => {
   const { client } = await signUp(server.url, 'many_tabs');
-  const streaming = createStreamingAPIClient({ streamingApiUrl: server.url.replace('http', 'ws'), accessToken: client.token });
+  const streaming = createStreamingAPIClient({ streamingApiUrl: server.url.replace('http', 'ws'), accessToken: client.token ?? '' });
   const heard: string[] = [];
   const ended: unknown[] = [];
   const listen = async (events: AsyncIterable<{ readonly event: string }>): Promise<void> => {
