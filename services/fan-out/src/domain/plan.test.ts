@@ -99,6 +99,19 @@ describe('turns', () => {
     expect(turns.queued).toBe(0);
   });
 
+  // With one bound for both, a small post would wait until a part of the large one has been acknowledged.
+  it('leave some free for small posts however much bulk there is', async () => {
+    const turns = new Turns(3, 2);
+    const ends: (() => void)[] = [];
+    const bulk = Array.from({ length: 5 }, () => turns.take('bulk', () => new Promise<void>((resolve) => ends.push(resolve))));
+    expect(await turns.take('small', () => Promise.resolve(ends.length))).toBe(2);
+    while (turns.queued > 0 || ends.length > 0) {
+      ends.shift()?.();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(bulk);
+  });
+
   it('go on after a failure', async () => {
     const turns = new Turns(1, 1);
     await expect(turns.take('small', () => Promise.reject(new Error('store away')))).rejects.toThrow('store away');
