@@ -104,6 +104,8 @@ class Cluster {
       else if (signals > 3) process.exit(1);
     };
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+    // Whoever started it with a channel to it is gone, perhaps without having been able to say so.
+    process.once('disconnect', () => this.end(1));
     process.on('SIGUSR2', () => void (this.rolling = this.rolling.then(() => this.roll())));
     process.on('exit', () => {
       for (const member of this.members) member.kill();

@@ -2,7 +2,7 @@
  * A whole cluster under test: the runner of `npm run cluster` as a child, with its one line of JSON read.
  *
  * It runs in a temporary folder of its own on a free port, and ends with {@link TestCluster.dispose}, at the latest with
- * this process; what a killed test process leaves, the next runner ends.
+ * this process, also if that is killed: it hears of it by its channel.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -51,7 +51,7 @@ export class TestCluster {
     const { PATH = '', HOME = '/', TMPDIR, CI, DMB_TEST_INSTALL } = process.env;
     const inherited = Object.entries({ PATH, HOME, TMPDIR, CI, DMB_TEST_INSTALL }).filter((entry): entry is [string, string] => entry[1] !== undefined);
     const args = ['--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', join(root, 'libs/testing/dist/cluster/main.js'), '--json', '--port', '0', ...options];
-    const child = spawn(join(root, 'node_modules/node/bin/node'), args, { cwd: root, env: { ...Object.fromEntries(inherited), ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(join(root, 'node_modules/node/bin/node'), args, { cwd: root, env: { ...Object.fromEntries(inherited), ...environment }, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     const atExit = (): void => void child.kill('SIGTERM');
     process.once('exit', atExit);
     lines(child.stderr, (line) => log.push(line));
