@@ -5,6 +5,9 @@ export const loadTestLimits = {
   /** Requests of our own that are under way at once. */
   requestsAtOnce: 32,
   requestTimeoutMs: 30_000,
+  /** Posting that was answered with 503 is tried again, under the same key. */
+  postAttemptsMax: 10,
+  postRetryMs: 1_000,
   /** A page of home: so many posts, the newest, are looked for at every follower. */
   homePageMax: 40,
   /** Followers with a list who read home over HTTP as well. */

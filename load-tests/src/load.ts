@@ -48,9 +48,15 @@ async function load(options: Options, environment: LoadEnvironment, tell: Tell):
       for (const name of options.tests) {
         tell(`${name}:`);
         const parts: Parts = { target, seeder, client, sizes: options.sizes, tell, k6: (script, seed) => runK6({ program: k6, environment, script, url: target.url, seed, reports: options.reports, tell }) };
-        const { quantities, failed } = await tests[name](parts);
-        found.push(...quantities);
-        missed.push(...failed.map((expression) => `${name}: ${expression}`));
+        try {
+          const { quantities, failed } = await tests[name](parts);
+          found.push(...quantities);
+          missed.push(...failed.map((expression) => `${name}: ${expression}`));
+        } catch (error) {
+          // What the others measured is not lost with this one.
+          missed.push(`${name}: ${(error as Error).message}`);
+          tell(target.complaints());
+        }
       }
     } finally {
       await client.close();
