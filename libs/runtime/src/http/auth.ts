@@ -14,9 +14,8 @@
  *   role      a person's token acts as a microblog, and the right to do so is asked of
  *             `microblog.role` at each use: who was removed is refused from that moment on
  *   scope     what the route wants; `read` contains `read:statuses`
- *   rate      so many requests a person and period, with whatever tokens and microblogs; an address
- *             where no person asks, since an app's own token is had for nothing. The state is told in
- *             headers, also on the 429
+ *   rate      so many requests a token and period, an address where there is no token; the state is
+ *             told in headers, also on the 429
  *
  * An app's own token (client_credentials) is an asker of its own kind: it sees what is public. A
  * person's token without any `read` scope is treated like one where the token is optional.
@@ -55,7 +54,7 @@ export interface RateLimiter {
   ): Promise<{ readonly allowed: boolean; readonly remaining: number; readonly resetAt: number }>;
 }
 
-/** Requests of one person, or of one address where no person asks, in five minutes: as many as Mastodon allows a token. */
+/** Requests of one token, or of one address without a token, in five minutes: what Mastodon allows. */
 export const requestRate = { requestsMax: 300, periodMs: 300_000 } as const;
 
 const tokenLimits = { cachedMs: 5_000, cachedMax: 20_000, charsMax: 512 } as const;
@@ -127,12 +126,11 @@ export class Authenticator {
     return { asker: { kind: 'anonymous', domain: this.options.domain }, token: null };
   }
 
-  /** Counts a request against its person, or its address. @throws {AppError} 429 */
+  /** Counts a request against its token, or its address. @throws {AppError} 429 */
   async count(caller: Caller, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { limiter, requestsMax = requestRate.requestsMax } = this.options;
     if (limiter === undefined) return;
-    const { asker } = caller;
-    const key = `${this.options.domain}:${asker.kind === 'person' ? `person:${asker.person}` : `address:${addressBucket(clientAddress(request))}`}`;
+    const key = caller.token === null ? `${this.options.domain}:address:${addressBucket(clientAddress(request))}` : `${this.options.domain}:token:${caller.token.id}`;
     const state = await limiter.take({ name: 'requests', capacity: requestsMax, periodMs: requestRate.periodMs }, key);
     rateLimitHeaders(reply, { limit: requestsMax, remaining: state.remaining, resetAt: new Date(state.resetAt) });
     if (!state.allowed) throw new AppError('limited', undefined, { retryAfterSeconds: (state.resetAt - Date.now()) / 1_000 });
