@@ -106,6 +106,8 @@ class Cluster {
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
     // Whoever started it with a channel to it is gone, perhaps without having been able to say so.
     process.once('disconnect', () => this.end(1));
+    // Nobody reads any more: no reason not to stop in order.
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
     process.on('SIGUSR2', () => void (this.rolling = this.rolling.then(() => this.roll())));
     process.on('exit', () => {
       for (const member of this.members) member.kill();
