@@ -5,7 +5,7 @@
  * anything that could not be measured.
  */
 import { resolve } from 'node:path';
-import { notice, StartError } from '@dmb/runtime';
+import { AppError, notice, StartError } from '@dmb/runtime';
 import { Client, forEach } from './client.ts';
 import { readEnvironment, type LoadEnvironment } from './config.ts';
 import { findK6, runK6, type K6Result, type Metric } from './k6.ts';
@@ -54,7 +54,7 @@ async function load(options: Options, environment: LoadEnvironment, tell: Tell):
           missed.push(...failed.map((expression) => `${name}: ${expression}`));
         } catch (error) {
           // What the others measured is not lost with this one.
-          missed.push(`${name}: ${(error as Error).message}`);
+          missed.push(`${name}: ${error instanceof AppError ? `${error.kind} ${error.detail ?? ''}` : (error as Error).message}`);
           tell(target.complaints());
         }
       }
