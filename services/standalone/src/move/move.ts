@@ -11,9 +11,10 @@ import { fanOutMigrations } from '@dmb/fan-out';
 import { identityMigrations } from '@dmb/identity';
 import { microblogMigrations } from '@dmb/microblog';
 import { describeUrl, moveInstallation, startEmbeddedPostgres, type Moved } from '@dmb/postgres';
-import { createLogger, notice, StartError } from '@dmb/runtime';
+import { createLogger, StartError } from '@dmb/runtime';
 import { timelineMigrations } from '@dmb/timeline';
 import { describedFolder } from '../data-folder.ts';
+import { runCommand, urlsOf } from './command.ts';
 
 const usage = `Usage: npm run move -- --from FOLDER --to URL[,URL…]
 
@@ -29,21 +30,12 @@ interface Order {
   readonly to: readonly string[];
 }
 
-/** Runs the command; its exit code. What there is to say goes to standard output, why not to standard error. */
-export async function runMove(parameters: readonly string[]): Promise<number> {
-  if (parameters.some((parameter) => parameter === '--help' || parameter === '-h')) {
-    notice(usage);
-    return 0;
-  }
-  try {
+/** Runs the command; its exit code. */
+export function runMove(parameters: readonly string[]): Promise<number> {
+  return runCommand(usage, parameters, async () => {
     const order = readOrder(parameters);
-    notice(summary(order, await move(order)));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 1;
-  }
+    return summary(order, await move(order));
+  });
 }
 
 async function move({ from, to }: Order): Promise<Moved> {
@@ -78,7 +70,7 @@ function readOrder(parameters: readonly string[]): Order {
     if (!['--from', '--to'].includes(name) || value === undefined || value === '') throw new StartError(`"${parameters[index] ?? name}" is not understood.\n\n${usage}`);
     given.set(name, value);
   }
-  const to = (given.get('--to') ?? '').split(',').map((url) => url.trim()).filter((url) => url !== '');
+  const to = urlsOf(given.get('--to'));
   const from = given.get('--from');
   if (from === undefined || to.length === 0) throw new StartError(`Both --from and --to are needed.\n\n${usage}`);
   const wrong = to.find((url) => !/^postgres(ql)?:\/\//.test(url));

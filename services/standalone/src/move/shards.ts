@@ -3,7 +3,8 @@
  * moment is harmless: libs/postgres/src/remap.ts.
  */
 import { describeUrl, moveShards, type MoveShardsOptions } from '@dmb/postgres';
-import { notice, StartError } from '@dmb/runtime';
+import { StartError } from '@dmb/runtime';
+import { runCommand, urlsOf } from './command.ts';
 
 const usage = `Usage: npm run move-shards -- --databases URL,URL[,URL…] --shards NUMBER[-NUMBER] --to NUMBER
 
@@ -14,23 +15,14 @@ first. If it breaks, run the same again.
   --shards     one shard, or the first and the last of several
   --to         where they are to lie: 1 is the first database of the list`;
 
-/** Runs the command; its exit code. What there is to say goes to standard output, why not to standard error. */
-export async function runMoveShards(parameters: readonly string[]): Promise<number> {
-  if (parameters.some((parameter) => parameter === '--help' || parameter === '-h')) {
-    notice(usage);
-    return 0;
-  }
-  try {
+/** Runs the command; its exit code. */
+export function runMoveShards(parameters: readonly string[]): Promise<number> {
+  return runCommand(usage, parameters, async () => {
     const order = readOrder(parameters);
     const moved = await moveShards(order);
     const rows = moved.reduce((sum, table) => sum + table.rows, 0);
-    notice(`Shards ${order.from} to ${order.to} lie in ${describeUrl(order.urls[order.database] ?? '')} now; ${rows} rows were moved.`);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return 1;
-  }
+    return `Shards ${order.from} to ${order.to} lie in ${describeUrl(order.urls[order.database] ?? '')} now; ${rows} rows were moved.`;
+  });
 }
 
 /** @throws {StartError} */
@@ -41,7 +33,7 @@ function readOrder(parameters: readonly string[]): MoveShardsOptions {
     if (!['--databases', '--shards', '--to'].includes(name) || value === undefined) throw new StartError(`"${name}" is not understood.\n\n${usage}`);
     given.set(name, value);
   }
-  const urls = (given.get('--databases') ?? '').split(',').map((url) => url.trim()).filter((url) => url !== '');
+  const urls = urlsOf(given.get('--databases'));
   const shards = /^(\d+)(?:-(\d+))?$/.exec(given.get('--shards') ?? '');
   const to = /^[1-9]\d*$/.exec(given.get('--to') ?? '');
   if (urls.length === 0 || shards === null || to === null) throw new StartError(`--databases, --shards and --to are needed.\n\n${usage}`);
