@@ -6,8 +6,7 @@ import type { LiveEvents, Timelines } from '@dmb/timelines';
 import type { FanOutConfig } from './config.ts';
 
 export interface FanOutContext {
-  /** The defaults, if left out. */
-  readonly config?: FanOutConfig;
+  readonly config: FanOutConfig;
   /** Opened as the service `fan-out`. */
   readonly databases: Databases;
   /** Fan-out asks microblog; it answers none. */

@@ -1,8 +1,7 @@
 /** The service put together: its pieces, and their common beginning and end. */
 import type { Subscription } from '@dmb/event-log';
 import { shardOf } from '@dmb/protocol';
-import { Background, readConfig } from '@dmb/runtime';
-import { fanOutConfig } from './config.ts';
+import { Background } from '@dmb/runtime';
 import type { FanOutContext } from './context.ts';
 import { subscribeToEntries } from './events/entries.ts';
 import { fanOutLimits } from './limits.ts';
@@ -33,7 +32,7 @@ export class FanOut {
 
   constructor(context: FanOutContext) {
     this.context = context;
-    const { databases, calls, timelines, live, logger, now = Date.now, config = readConfig(fanOutConfig, {}), jobLeaseMs = fanOutLimits.jobLeaseMs } = context;
+    const { databases, calls, timelines, live, logger, now = Date.now, config, jobLeaseMs = fanOutLimits.jobLeaseMs } = context;
     const background = new Background({ logger });
     this.background = background;
     const progress = new ProgressStore(databases, jobLeaseMs);

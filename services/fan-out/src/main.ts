@@ -9,7 +9,7 @@ await runService({
   name: 'fan-out',
   config: fanOutConfig,
   migrations: fanOutMigrations,
-  module: (parts) => createFanOutModule(parts),
+  module: (parts, config) => createFanOutModule({ ...parts, config }),
   asks: ['microblog'],
   checks: (provider) => ({ events: () => provider(FanOut).isHealthy() }),
 }, process.argv.slice(2), processEnvironment);

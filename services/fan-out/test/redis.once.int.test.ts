@@ -51,7 +51,7 @@ describe.skipIf(source.from === 'nothing' && !source.required)('fan-out on Redis
     return timelines;
   };
   const start = async (timelines: Timelines, eventLog = events, jobLeaseMs = 30_000): Promise<FanOut> => {
-    const fanOut = new FanOut({ databases, calls, eventLog, timelines, live: new MemoryLiveEvents(), logger: silentLogger, jobLeaseMs });
+    const fanOut = new FanOut({ config: { mergeReaders: 1_000_000 }, databases, calls, eventLog, timelines, live: new MemoryLiveEvents(), logger: silentLogger, jobLeaseMs });
     await fanOut.start();
     cleanups.push(() => fanOut.stop());
     return fanOut;

@@ -41,7 +41,7 @@ describe('the table of routes', () => {
     const modules = {
       identity: createIdentityModule({ ...shared('identity'), config: readConfig(identityConfig, {}) }),
       microblog: createMicroblogModule({ ...shared('microblog'), config: readConfig(microblogConfig, {}) }),
-      'fan-out': createFanOutModule(shared('fan-out')),
+      'fan-out': createFanOutModule({ ...shared('fan-out'), config: { mergeReaders: 1_000_000 } }),
       timeline: createTimelineModule({ ...shared('timeline'), config: readConfig(timelineConfig, {}), trustedProxies: [] }),
     };
     for (const service of serviceNames) {

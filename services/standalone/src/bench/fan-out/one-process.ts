@@ -143,7 +143,7 @@ class World {
         return typeof member === 'function' ? (member.bind(inner) as unknown) : member;
       },
     });
-    this.fanOut = new FanOut({ ...shared, databases: databases['fan-out'], timelines: observed, live: this.live });
+    this.fanOut = new FanOut({ ...shared, config: { mergeReaders: 1_000_000_000 }, databases: databases['fan-out'], timelines: observed, live: this.live });
   }
 
   static async open(url: string): Promise<World> {
