@@ -1,11 +1,12 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { StartError } from '@dmb/runtime';
 import { mountSmallDisk, startTestPostgres } from '@dmb/testing';
+import { accountFor } from '../src/embedded/account.ts';
 import { findBinaries, linkLibraries } from '../src/embedded/binaries.ts';
 import { PooledDatabase } from '../src/database.ts';
 import { lockFolder } from '../src/embedded/folder-lock.ts';
@@ -373,6 +374,17 @@ describe('places', () => {
     await exited;
     await eventually(async () => expect(await database.query('SELECT 1 AS one')).toEqual([{ one: 1 }]));
     expect(statSync(closed).mode & 0o777).toBe(0o700);
+  });
+
+  // The test above has its programs where everybody may pass.
+  it.runIf(isRoot)('of programs below a folder that only root may pass', async () => {
+    const [closed, data] = [folder(), folder()];
+    chmodSync(closed, 0o700);
+    const { initdb } = findBinaries();
+    cpSync(resolve(initdb, '../..'), join(closed, 'native'), { recursive: true, verbatimSymlinks: true });
+    const programs = join(closed, 'native/bin');
+    const child = accountFor({ folder: data, cluster: undefined, programs: [join(programs, 'postgres')] }).spawn(join(programs, 'initdb'), ['-D', join(data, 'made'), '-U', 'dmb', '--auth=trust', '--no-sync'], { cwd: data, stdio: 'ignore' });
+    expect(await new Promise((done) => child.once('exit', done))).toBe(0);
   });
 
   it.runIf(isRoot)('of root after a copy by root, and of the user who made it', async () => {

@@ -9,6 +9,8 @@
  * changed about those: the processes then get the one capability that passes them
  * (`CAP_DAC_OVERRIDE`, by `setpriv` of util-linux). That takes nothing away: whoever could misuse
  * it has a database whose owner is root's own program. Without `setpriv`, there is a sentence.
+ * `access(2)`, by which initdb looks for the program beside it, takes a capability into account only where changes of user
+ * leave capabilities alone (`SECBIT_NO_SETUID_FIXUP`).
  */
 import { spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { chownSync, lchownSync, readdirSync, statSync } from 'node:fs';
@@ -54,7 +56,7 @@ export function accountFor({ folder, cluster, programs }: { readonly folder: str
   const own = (path: string): void => chownSync(path, user.uid, user.gid);
   const direct: Account = { ...user, own, spawn: (program, args, options) => spawn(program, args, { ...options, env: environment, uid: user.uid, gid: user.gid }) };
   if (canReach(user, folder, programs)) return direct;
-  const pass = ['--reuid', String(user.uid), '--regid', String(user.gid), '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--'];
+  const pass = ['--reuid', String(user.uid), '--regid', String(user.gid), '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup', '--'];
   if (spawnSync('setpriv', [...pass, 'sh', '-c', `cd "$1" && test -x "$2"`, 'probe', folder, ...programs], { cwd: '/', env: environment }).status !== 0) {
     throw new StartError(
       `Postgres cannot run as root, and the user it runs as instead (postgres) cannot reach ${folder} or ${programs[0] ?? ''}, because a folder above is closed to others: run DMB as an ordinary user, or from a folder that others may pass.`,
