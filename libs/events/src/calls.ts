@@ -60,7 +60,7 @@ export interface EntryAnswer extends EntryRef {
 }
 
 /** Where present()'s statuses are shown; each has rules of its own. */
-export type PresentContext = 'home' | 'public' | 'account' | 'thread' | 'notification' | 'stream';
+export type PresentContext = 'home' | 'public' | 'account' | 'thread' | 'notification';
 
 /** One declared call. */
 export interface Call<Request, Answer> {
@@ -77,6 +77,8 @@ const call = <Request, Answer>(declaration: Call<Request, Answer>): Call<Request
 export const calls = {
   /** Who a bearer token speaks for; null when unknown, expired or revoked. May be cached for at most 5 s. */
   'identity.token': call<{ readonly token: string }, TokenAnswer | null>({ callee: 'identity', timeoutMs: 2_000, idempotent: true }),
+  /** The same for many, in the order asked; null also while a person waits for approval. At most 1,000. */
+  'identity.tokens': call<{ readonly tokens: readonly string[] }, { readonly answers: readonly (TokenAnswer | null)[] }>({ callee: 'identity', timeoutMs: 5_000, idempotent: true }),
   /** Deletes the tokens of a person (that act as one microblog, or all) and tells open streams. */
   'identity.revoke': call<{ readonly person: PersonId; readonly microblog: MicroblogId | null; readonly reason: string }, { readonly revoked: number }>({
     callee: 'identity',
@@ -164,6 +166,14 @@ export const calls = {
     { readonly asker: Asker; readonly ids: readonly PostId[]; readonly context: PresentContext },
     { readonly statuses: readonly Status[]; readonly kept: readonly PostId[] }
   >({ callee: 'microblog', timeoutMs: 10_000, idempotent: true }),
+  /**
+   * Posts as open streams tell them: what each asker may see of what belongs in its home. A status that several see alike comes
+   * once; `seen` has, for each ask, the places in `statuses`, in the order of its ids. At most 1,000 asks and 4,000 ids of them all.
+   */
+  'microblog.present-live': call<
+    { readonly asks: readonly { readonly asker: Asker; readonly ids: readonly PostId[] }[] },
+    { readonly statuses: readonly Status[]; readonly seen: readonly (readonly number[])[] }
+  >({ callee: 'microblog', timeoutMs: 10_000, idempotent: true }),
   /** Notifications (ids of happenings in the own log of the asker's microblog) as the asker may see them. */
   'microblog.present-notifications': call<{ readonly asker: Asker; readonly ids: readonly PostId[] }, { readonly notifications: readonly Notification[] }>({
     callee: 'microblog',
@@ -181,6 +191,11 @@ export const calls = {
   }),
   /** May this asker still act as its microblog, and how? Null = no (role ended, suspended, microblog closed). */
   'microblog.role': call<{ readonly person: PersonId; readonly microblog: MicroblogId }, { readonly role: Role } | null>({ callee: 'microblog', timeoutMs: 2_000, idempotent: true }),
+  /** The same for many, in the order asked. At most 1,000. */
+  'microblog.roles': call<
+    { readonly contributions: readonly { readonly person: PersonId; readonly microblog: MicroblogId }[] },
+    { readonly roles: readonly (Role | null)[] }
+  >({ callee: 'microblog', timeoutMs: 5_000, idempotent: true }),
 } as const;
 
 export type CallName = keyof typeof calls;

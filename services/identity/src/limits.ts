@@ -67,6 +67,8 @@ export const passwordWork = {
 export const listLimits = {
   sessionsPerPersonMax: 50,
   tokensPerPersonAndAppMax: 50,
+  /** Tokens that another service asks for in one call. */
+  tokensAskedMax: 1_000,
   connectedAppsMax: 100,
   registrationsShownMax: 50,
   housekeepingRowsMax: 1_000,

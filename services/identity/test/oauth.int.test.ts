@@ -249,7 +249,12 @@ describe('tokens', () => {
   });
   it('that are unknown, malformed or foreign are none', async () => {
     const { secret } = await (async () => ({ secret: (await token({ grant_type: 'client_credentials', ...(await registerApp(world)) })).json<{ access_token: string }>().access_token }))();
-    for (const wrong of ['', 'x', `${secret.slice(0, -3)}AAA`, 'A'.repeat(5_000), '../../etc']) expect(await asked(wrong)).toBeNull();
+    const wrong = ['', 'x', `${secret.slice(0, -3)}AAA`, 'A'.repeat(5_000), '../../etc'];
+    for (const each of wrong) expect(await asked(each)).toBeNull();
+    const [good, other] = [await asked(secret), (await token({ grant_type: 'client_credentials', ...(await registerApp(world)) })).json<{ access_token: string }>().access_token];
+    // Many at once are answered in the order asked, at whatever shard they lie.
+    expect((await world.calls.call('identity.tokens', { tokens: [...wrong, secret, other, 'x', secret] })).answers).toEqual([...wrong.map(() => null), good, await asked(other), null, good]);
+    await expect(world.calls.call('identity.tokens', { tokens: Array.from({ length: 1_001 }, () => secret) })).rejects.toMatchObject({ kind: 'bug' });
     for (const database of world.databases.all) await database.execute(`UPDATE token SET domain_id = '00000000-0000-0000-0000-000000000009' WHERE person_id IS NULL`);
     expect(await asked(secret)).toBeNull();
     const refused = await world.inject({ method: 'GET', url: '/api/v1/apps/verify_credentials', headers: { authorization: `Bearer ${secret}` } });

@@ -172,6 +172,7 @@ describe('where the operator approves', () => {
     expect(answer.statusCode).toBe(200);
     const { access_token } = answer.json<{ access_token: string }>();
     await expect(world.calls.call('identity.token', { token: access_token })).rejects.toMatchObject({ kind: 'forbidden', message: expect.stringContaining('waiting for approval') as string });
+    expect(await world.calls.call('identity.tokens', { tokens: [access_token] })).toEqual({ answers: [null] });
     const refused = await world.inject({ method: 'GET', url: '/api/v1/apps/verify_credentials', headers: { authorization: `Bearer ${access_token}` } });
     expect([refused.statusCode, refused.json<{ error: string }>().error]).toEqual([403, expect.stringContaining('waiting for approval')]);
     expect(world.microblog.microblogs.size).toBe(1);

@@ -1,5 +1,5 @@
 /** The calls that this service answers, each bound to what answers it. */
-import type { Calls } from '@dmb/runtime';
+import { AppError, type Calls } from '@dmb/runtime';
 import type { AnswerOf, Asker, Role } from '@dmb/events';
 import type { LogId } from '@dmb/protocol';
 import type { MicroblogCommands } from './commands/microblogs.ts';
@@ -45,6 +45,11 @@ export function bindCalls(calls: Calls, { commands, microblogs, logs, snapshots,
     const { role } = await roles.get(`${person} ${microblog}`, async () => ({ role: await microblogs.role(person, microblog) }));
     return role === undefined ? null : { role };
   });
+  calls.bind('microblog.roles', async ({ contributions }) => {
+    if (contributions.length > readLimits.rolesAskedMax) throw new AppError('bug', undefined, { detail: `${contributions.length} roles in one call` });
+    return { roles: (await microblogs.rolesOf(contributions)).map((role) => role ?? null) };
+  });
+  calls.bind('microblog.present-live', ({ asks }) => presenter.live(asks));
   calls.bind('microblog.present', ({ asker, ids, context }) => presenter.statuses(asker, ids, context));
   calls.bind('microblog.present-notifications', async ({ asker, ids }) => ({ notifications: await presenter.notifications(asker, ids) }));
   calls.bind('microblog.account', async ({ asker, microblog }) => ({ account: (await presenter.account(asker, microblog)) ?? null }));

@@ -74,6 +74,8 @@ export const readLimits = {
   /** Logs of one database that are merged when reading. */
   mergedLogsMax: 10_000,
   entriesMax: 1_000,
+  /** Roles that another service asks for in one call. */
+  rolesAskedMax: 1_000,
   headsMax: 5_000,
   /** Entries whose time is kept once their envelope was read. */
   timesKeptMax: 50_000,

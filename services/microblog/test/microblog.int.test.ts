@@ -325,6 +325,27 @@ describe('calls', () => {
     expect(await world.calls.call('microblog.listening', { asker })).toBeNull();
   });
 
+  it('roles tells each in the order asked, repeated and unknown ones included, and refuses too many', async () => {
+    const [anna, ben] = [await somebody(), await somebody()];
+    const contributions = [anna, { ...anna, microblog: ben.microblog }, ben, { person: newPersonId(), microblog: anna.microblog }, anna].map(({ person, microblog }) => ({ person, microblog }));
+    expect(await world.calls.call('microblog.roles', { contributions })).toEqual({ roles: ['owner', null, 'owner', null, 'owner'] });
+    expect(await world.calls.call('microblog.roles', { contributions: [] })).toEqual({ roles: [] });
+    await expect(world.calls.call('microblog.roles', { contributions: Array.from({ length: 1_001 }, () => ({ person: anna.person, microblog: anna.microblog })) })).rejects.toMatchObject({ kind: 'bug' });
+    const tooMany = Array.from({ length: 1_001 }, () => ({ asker: { kind: 'person' as const, ...anna, scopes: ['read'] }, ids: [] }));
+    await expect(world.calls.call('microblog.present-live', { asks: tooMany })).rejects.toMatchObject({ kind: 'bug' });
+  });
+
+  it('present-live reads posts once for all askers, and is in the order that each asks for', async () => {
+    const [anna, ben, carl] = [await somebody(), await somebody(), await somebody()];
+    await world.microblog.commands.follows.follow(ben, anna.microblog);
+    await world.microblog.drain();
+    const [first, second] = [(await world.post(anna, 'one')).id, (await world.post(anna, 'two')).id];
+    const asks = [ben, carl, anna, ben].map((who, place) => ({ asker: { kind: 'person' as const, ...who, scopes: ['read'] }, ids: place === 3 ? [second, first] : [first, second] }));
+    const { statuses, seen } = await world.calls.call('microblog.present-live', { asks });
+    expect(seen.map((places) => places.map((place) => statuses[place]?.id))).toEqual([[String(first), String(second)], [], [String(first), String(second)], [String(second), String(first)]]);
+    expect(statuses).toHaveLength(2);
+  });
+
   it('heads tells every log once', async () => {
     const found: string[] = [];
     let databases = 1;

@@ -342,11 +342,11 @@ describe('the calls through which content reaches a reader', () => {
     for (const looker of world.lookers.filter(({ only }) => only === undefined || only.startsWith('xv'))) {
       const asker = await askerOf(looker);
       const ids = world.posts.map(({ status }) => BigInt(status.id) as PostId);
-      for (const context of ['home', 'public', 'account', 'thread', 'notification', 'stream'] satisfies PresentContext[]) {
+      for (const context of ['home', 'public', 'account', 'thread', 'notification'] satisfies PresentContext[]) {
         const { kept, statuses } = await calls.call('microblog.present', { asker, ids, context });
         expect(statuses.map(({ id }) => id)).toEqual(kept.map(String));
         problems.push(...leaksIn(JSON.stringify(statuses), looker).map((leak) => `${looker.name}: present in ${context} shows ${leak}`), ...wrongIn(statuses, looker));
-        const expected = world.posts.filter((post) => (context === 'home' || context === 'stream' ? inHome(world, looker, post) : world.seesPost(looker, post)));
+        const expected = world.posts.filter((post) => (context === 'home' ? inHome(world, looker, post) : world.seesPost(looker, post)));
         if (context === 'public') continue;
         const missing = expected.filter(({ status }) => !kept.includes(BigInt(status.id) as PostId));
         problems.push(...missing.map((post) => `${looker.name}: present in ${context} does not show the ${post.visibility} post of ${post.microblog}`));
@@ -359,6 +359,26 @@ describe('the calls through which content reaches a reader', () => {
         const { account } = await calls.call('microblog.account', { asker, microblog: place.id });
         if ((account !== null) !== world.seesFacet(looker, place.handle, 'exists')) problems.push(`${looker.name}: the call account ${account === null ? 'hides' : 'shows'} ${place.handle}`);
         problems.push(...leaksIn(JSON.stringify(account), looker).map((leak) => `${looker.name}: the call account shows ${leak}`), ...wrongIn(account, looker));
+      }
+    }
+    expect([...new Set(problems)].slice(0, 20)).toEqual([]);
+  });
+
+  // All in one call: what is read for one must not be shown to another.
+  it('tell streams exactly what each may see', async () => {
+    const problems: string[] = [];
+    const lookers = world.lookers.filter(({ only }) => only === undefined || only.startsWith('xv'));
+    const askers = await Promise.all(lookers.map(askerOf));
+    for (const post of world.posts) {
+      const id = BigInt(post.status.id) as PostId;
+      const { statuses, seen } = await calls.call('microblog.present-live', { asks: askers.map((asker) => ({ asker, ids: [id] })) });
+      for (const [place, looker] of lookers.entries()) {
+        const shown = (seen[place] ?? []).map((index) => statuses[index]);
+        problems.push(...leaksIn(JSON.stringify(shown), looker).map((leak) => `${looker.name}: present-live shows ${leak}`), ...wrongIn(shown, looker));
+        const expected = inHome(world, looker, post) ? [post.status.id] : [];
+        if (JSON.stringify(shown.map((status) => status?.id)) !== JSON.stringify(expected)) problems.push(`${looker.name}: present-live ${expected.length === 1 ? 'hides' : 'shows'} the ${post.visibility} post of ${post.microblog}`);
+        const alone = await calls.call('microblog.present', { asker: askers[place]!, ids: [id], context: 'home' });
+        if (JSON.stringify(alone.statuses) !== JSON.stringify(shown)) problems.push(`${looker.name}: present-live shows the post of ${post.microblog} otherwise than home`);
       }
     }
     expect([...new Set(problems)].slice(0, 20)).toEqual([]);

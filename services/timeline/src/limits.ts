@@ -45,10 +45,13 @@ export const streamLimits = {
   pendingMax: 500,
   /** Events of one reader that are presented at once. */
   batchMax: 20,
-  /** Readers presented for at once. */
-  presentingAtOnce: 8,
-  /** Readers looked at at once. */
-  looksAtOnce: 16,
+  /** Readers, and events of them all, that are presented for at once. */
+  viewersPerRoundMax: 500,
+  eventsPerRoundMax: 2_000,
+  roundsAtOnce: 4,
+  notificationCallsAtOnce: 8,
+  /** Readers whose following is asked for again at once. */
+  refreshesAtOnce: 16,
   /** Last entries remembered for readers whose following is just being asked for. */
   recentMax: 512,
   presentAttemptsMax: 3,
@@ -59,4 +62,5 @@ assertLimits('timeline', {
   'chunkMax ≤ snapshotIdsMax': homeLimits.chunkMax <= homeLimits.snapshotIdsMax,
   'messageBytesMax < bufferBytesMax': streamLimits.messageBytesMax < streamLimits.bufferBytesMax,
   'batchMax ≤ pendingMax': streamLimits.batchMax <= streamLimits.pendingMax,
+  'batchMax ≤ eventsPerRoundMax': streamLimits.batchMax <= streamLimits.eventsPerRoundMax,
 });

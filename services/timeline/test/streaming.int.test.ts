@@ -115,7 +115,7 @@ describe('what a stream tells', () => {
     await until(() => socket.messages.length === 3);
     expect(socket.messages.map(({ event }) => event)).toEqual(['update', 'status.update', 'delete']);
     expect(socket.messages.every(({ stream }) => stream?.length === 1 && stream[0] === 'user')).toBe(true);
-    expect(JSON.parse(socket.messages[0]!.payload!)).toEqual({ id: String(post.id), content: 'stream\n❄' });
+    expect(JSON.parse(socket.messages[0]!.payload!)).toEqual({ id: String(post.id), content: 'live\n❄' });
     expect((JSON.parse(socket.messages[1]!.payload!) as { id: string }).id).toBe(String(post.id));
     expect(socket.messages[2]!.payload).toBe(String(post.id));
   });
@@ -169,8 +169,60 @@ describe('what a stream tells', () => {
     world.services.asked.clear();
     await tell(world.services.append(news, 'post'));
     await until(() => all.every(({ messages }) => messages.length === 1));
-    expect(world.services.asked.get('microblog.present')).toBe(1);
-    expect(world.services.asked.get('microblog.role')).toBe(1);
+    expect(world.services.asked.get('microblog.present-live')).toBe(1);
+    expect(world.services.asked.get('microblog.roles')).toBe(1);
+  });
+
+  it('presents in a few calls for many viewers, to each what it may see and hears', async () => {
+    const sport = world.services.log();
+    const many = Array.from({ length: 60 }, () => world.services.person());
+    for (const [index, person] of many.entries()) for (const log of index % 3 === 0 ? [news] : index % 3 === 1 ? [sport] : [news, sport]) person.home.add(log.log);
+    const all = await Promise.all(many.map(({ token }) => open(undefined, { token })));
+    world.services.tokens.delete(many[0]!.token);
+    world.services.asked.clear();
+    const [first, second] = [world.services.append(news, 'post'), world.services.append(sport, 'post')];
+    await tell(first, second);
+    await until(() => all.every(({ messages, closed }, index) => (index === 0 ? closed !== undefined : messages.length === (index % 3 === 2 ? 2 : 1))));
+    const told = all.map(({ messages }) => messages.map(({ payload }) => (JSON.parse(payload!) as { id: string }).id));
+    const expected = [[String(first.id)], [String(second.id)], [String(first.id), String(second.id)]];
+    expect(told).toEqual(many.map((_, index) => (index === 0 ? [] : expected[index % 3])));
+    for (const name of ['microblog.present-live', 'microblog.roles', 'identity.tokens']) expect(world.services.asked.get(name)).toBe(1);
+  });
+
+  it('tells more viewers than fit one round, each in order, while more comes', async () => {
+    const limits = streamLimits as { viewersPerRoundMax: number; eventsPerRoundMax: number };
+    const before = { ...limits };
+    Object.assign(limits, { viewersPerRoundMax: 3, eventsPerRoundMax: 40 });
+    try {
+      const many = Array.from({ length: 20 }, () => world.services.person());
+      for (const person of many) person.home.add(news.log);
+      const all = await Promise.all(many.map(({ token }) => open(undefined, { token })));
+      const posts: EntryRef[] = [];
+      for (let wave = 0; wave < 5; wave++) {
+        const part = Array.from({ length: 17 }, () => world.services.append(news, 'post'));
+        posts.push(...part);
+        await tell(...part);
+      }
+      await until(() => all.every(({ messages }) => messages.length === posts.length));
+      for (const { messages } of all) expect(messages.map(({ payload }) => (JSON.parse(payload!) as { id: string }).id)).toEqual(posts.map(({ id }) => String(id)));
+    } finally {
+      Object.assign(limits, before);
+    }
+  });
+
+  it('tries a round again, and closes its streams where it goes on failing', async () => {
+    const socket = await open(undefined, { token: ann.token });
+    world.services.asked.clear();
+    world.services.failing.add('microblog.present-live');
+    const first = world.services.append(news, 'post');
+    await tell(first);
+    await until(() => world.services.asked.get('microblog.present-live') !== undefined);
+    world.services.failing.clear();
+    await until(() => socket.messages.length === 1);
+    world.services.failing.add('microblog.roles');
+    await tell(world.services.append(news, 'post'));
+    await until(() => socket.closed !== undefined);
+    expect(socket.closed!.code).toBe(1013);
   });
 
   it('keeps the order of a burst and presents it in few calls', async () => {
@@ -180,7 +232,7 @@ describe('what a stream tells', () => {
     await tell(...burst);
     await until(() => socket.messages.length === 100);
     expect(socket.messages.map(({ payload }) => (JSON.parse(payload!) as { id: string }).id)).toEqual(burst.map(({ id }) => String(id)));
-    expect(world.services.asked.get('microblog.present')).toBeLessThanOrEqual(6);
+    expect(world.services.asked.get('microblog.present-live')).toBeLessThanOrEqual(6);
   });
 
   it('hears a log that is followed from then on, also what comes while it is asked', async () => {
@@ -275,7 +327,7 @@ describe('who may listen', () => {
 
   it('keeps streams while identity is away for a moment, and closes them when it stays away', async () => {
     const socket = await open(undefined, { token: ann.token });
-    world.services.failing.add('identity.token');
+    world.services.failing.add('identity.tokens');
     for (let look = 1; look < streamLimits.failedLooksMax; look++) await world.streams.look();
     expect(socket.closed).toBeUndefined();
     await world.streams.look();
@@ -322,17 +374,14 @@ describe('bad clients', () => {
     // Of the same viewer: what it was told, the other was told before.
     const reader = await open(undefined, { token: ann.token });
     // Posts so large that what the kernel buffers is soon full.
-    const large = 'x'.repeat(500_000);
-    const listener = world.streams as unknown as { statuses: (asker: unknown, ids: readonly bigint[]) => Promise<Map<string, string>> };
-    const original = listener.statuses;
-    listener.statuses = (_asker, ids) => Promise.resolve(new Map(ids.map((id) => [String(id), JSON.stringify({ id: String(id), large })])));
+    world.services.more = { large: 'x'.repeat(500_000) };
     try {
       for (let told = 1; told <= 40; told++) {
         await tell(world.services.append(news, 'post'));
         await until(() => reader.messages.length === told);
       }
     } finally {
-      listener.statuses = original;
+      world.services.more = {};
     }
     reader.ws.terminate();
     await until(() => world.streams.open === 1);
@@ -397,7 +446,7 @@ describe('many', () => {
     expect(perSocket).toBeLessThan(150_000);
     world.services.asked.clear();
     await world.streams.look();
-    expect(world.services.asked.get('identity.token')).toBe(1);
+    expect(world.services.asked.get('identity.tokens')).toBe(1);
     let told = 0;
     for (const socket of sockets) socket.on('message', () => told++);
     await tell(world.services.append(news, 'post'));
@@ -431,7 +480,7 @@ describe('Server-Sent Events', () => {
     const end = world.services.append(news, 'delete', 1n);
     await tell(post, end);
     await until(() => stream.text().includes('event: delete'));
-    expect(stream.text().replace(/^:\)\n\n/, '')).toBe(`event: update\ndata: ${JSON.stringify({ id: String(post.id), content: 'stream\n❄' })}\n\nevent: delete\ndata: ${post.id}\n\n`);
+    expect(stream.text().replace(/^:\)\n\n/, '')).toBe(`event: update\ndata: ${JSON.stringify({ id: String(post.id), content: 'live\n❄' })}\n\nevent: delete\ndata: ${post.id}\n\n`);
     for (let look = 0; look < streamLimits.looksPerHeartbeat; look++) await world.streams.look();
     await until(() => stream.text().includes(':thump\n'));
     expect(stream.text()).not.toContain('\r');

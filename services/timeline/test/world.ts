@@ -42,6 +42,8 @@ export class FakeServices {
   readonly hidden = new Set<PostId>();
   /** Every call, by name. */
   readonly asked = new Map<string, number>();
+  /** What a post holds beside its id and context. */
+  more: Readonly<Record<string, unknown>> = {};
   /** Names of calls that fail. */
   readonly failing = new Set<string>();
   /** Calls that are answered with what is so now, but later. */
@@ -94,11 +96,18 @@ export class FakeServices {
       const part = below.slice(0, limit);
       return { ids: part, exactFrom: part.length < below.length ? part.at(-1)! : (0n as PostId) };
     };
-    bind('identity.token', ({ token }) => this.answer('identity.token', () => {
+    const answerOf = (token: string) => {
       const found = this.tokens.get(token);
       return found === undefined ? null : { id: found.token, asker: found.asker, app: { name: 'test', website: null }, createdAt: 0 };
+    };
+    const roleOf = ({ person, microblog }: { readonly person: PersonId; readonly microblog: MicroblogId }) => (this.roles.has(`${person}/${microblog}`) ? ('owner' as const) : null);
+    bind('identity.token', ({ token }) => this.answer('identity.token', () => answerOf(token)));
+    bind('identity.tokens', ({ tokens }) => this.answer('identity.tokens', () => ({ answers: tokens.map(answerOf) })));
+    bind('microblog.role', (asked) => this.answer('microblog.role', () => {
+      const role = roleOf(asked);
+      return role === null ? null : { role };
     }));
-    bind('microblog.role', ({ person, microblog }) => this.answer('microblog.role', () => (this.roles.has(`${person}/${microblog}`) ? { role: 'owner' as const } : null)));
+    bind('microblog.roles', ({ contributions }) => this.answer('microblog.roles', () => ({ roles: contributions.map(roleOf) })));
     bind('microblog.listening', ({ asker }) => this.answer('microblog.listening', () => {
       const found = this.byAsker(asker);
       return found === undefined ? null : { home: [...found.home], notifications: found.own, personal: found.personal };
@@ -114,6 +123,11 @@ export class FakeServices {
     bind('microblog.present', ({ ids, context }) => this.answer('microblog.present', () => {
       const kept = ids.filter((id) => !this.hidden.has(id));
       return { statuses: kept.map((id) => ({ id: String(id), content: `${context}\n❄` }) as unknown as Status), kept };
+    }));
+    bind('microblog.present-live', ({ asks }) => this.answer('microblog.present-live', () => {
+      const ids = [...new Set(asks.flatMap((ask) => ask.ids))].filter((id) => !this.hidden.has(id));
+      const statuses = ids.map((id) => ({ id: String(id), content: 'live\n❄', ...this.more }) as unknown as Status);
+      return { statuses, seen: asks.map((ask) => ask.ids.map((id) => ids.indexOf(id)).filter((place) => place >= 0)) };
     }));
     bind('microblog.present-notifications', ({ ids }) => this.answer('microblog.present-notifications', () => ({
       notifications: ids.filter((id) => !this.hidden.has(id)).map((id) => ({ id: String(id), type: 'follow' }) as never),

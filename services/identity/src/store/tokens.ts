@@ -72,14 +72,18 @@ export interface ConnectedApp {
   readonly lastUsed: string;
 }
 
-const findToken = statement(`SELECT t.token_id, t.domain_id, t.person_id, t.microblog_id, t.scopes, t.created, t.last_used < current_date AS stale,
+const findTokens = statement(`SELECT asked.ord::int4, t.token_id, t.domain_id, t.person_id, t.microblog_id, t.scopes, t.created, t.last_used < current_date AS stale,
     a.app_id, a.name, a.website, a.redirect_uris, a.scopes AS app_scopes, p.state
-  FROM token t
+  FROM unnest($1::int2[], $2::bytea[]) WITH ORDINALITY AS asked(person_shard, token_hash, ord)
+    JOIN token t USING (person_shard, token_hash)
     JOIN app a ON a.person_shard = t.person_shard AND a.app_id = t.app_id
     LEFT JOIN person p ON p.person_shard = t.person_shard AND p.person_id = t.person_id
-  WHERE t.person_shard = $1 AND t.token_hash = $2
-    AND (t.person_id IS NOT NULL OR t.last_used >= (now() - make_interval(secs => $3))::date)`);
-const touchToken = statement('UPDATE token SET last_used = current_date WHERE person_shard = $1 AND token_hash = $2 AND last_used < current_date');
+  WHERE t.person_id IS NOT NULL OR t.last_used >= (now() - make_interval(secs => $3))::date`);
+/** Leaves alone what another is just writing: it writes the same. */
+const touchTokens = statement(`UPDATE token t SET last_used = current_date
+  FROM (SELECT s.person_shard, s.token_hash FROM unnest($1::int2[], $2::bytea[]) AS asked(person_shard, token_hash) JOIN token s USING (person_shard, token_hash)
+    WHERE s.last_used < current_date FOR UPDATE OF s SKIP LOCKED) AS stale
+  WHERE (t.person_shard, t.token_hash) = (stale.person_shard, stale.token_hash)`);
 const putApp = statement(`INSERT INTO app (person_shard, app_id, domain_id, name, website, redirect_uris, scopes) VALUES ($1, $2, $3, $4, $5, $6, $7)
   ON CONFLICT (person_shard, app_id) DO NOTHING`);
 const putCode = statement(`INSERT INTO code (person_shard, code_hash, person_id, domain_id, microblog_id, app_id, scopes, redirect_uri, code_challenge, expires)
@@ -103,18 +107,32 @@ export class Tokens {
   }
 
   /** The token of a secret; undefined when unknown, revoked, or an app's own that lay unused for too long. Notes the day of its use. */
-  async find({ shard, hash }: SecretKey): Promise<Token | undefined> {
-    const database = this.#databases.at(shard);
-    const [row] = await database.query<{
-      token_id: string; domain_id: DomainId; person_id: PersonId | null; microblog_id: MicroblogId | null; scopes: string; created: Date; stale: boolean;
-      app_id: Uuid<'app'>; name: string; website: string | null; redirect_uris: string[]; app_scopes: string; state: PersonState | null;
-    }>(findToken, [shard, hash, ages.appTokenUnusedMs / 1_000]);
-    if (row === undefined || row.domain_id !== this.#domain) return undefined;
-    if (row.stale) await database.execute(touchToken, [shard, hash]);
-    return {
-      id: row.token_id, domain: row.domain_id, person: row.person_id, microblog: row.microblog_id, personState: row.state, scopes: words(row.scopes), created: row.created,
-      app: { id: row.app_id, name: row.name, website: row.website, redirectUris: row.redirect_uris, scopes: words(row.app_scopes) },
-    };
+  async find(key: SecretKey): Promise<Token | undefined> {
+    return (await this.findMany([key]))[0];
+  }
+
+  /** The same for many, in the order asked. */
+  async findMany(keys: readonly SecretKey[]): Promise<(Token | undefined)[]> {
+    const found: (Token | undefined)[] = keys.map(() => undefined);
+    const places = this.#databases.group([...keys.entries()], ([, { shard }]) => shard);
+    await Promise.all([...places].map(async ([database, group]) => {
+      const asked = [group.map(([, { shard }]) => shard), group.map(([, { hash }]) => hash)];
+      const rows = await database.query<{
+        ord: number; token_id: string; domain_id: DomainId; person_id: PersonId | null; microblog_id: MicroblogId | null; scopes: string; created: Date; stale: boolean;
+        app_id: Uuid<'app'>; name: string; website: string | null; redirect_uris: string[]; app_scopes: string; state: PersonState | null;
+      }>(findTokens, [...asked, ages.appTokenUnusedMs / 1_000]);
+      const ours = rows.filter(({ domain_id }) => domain_id === this.#domain);
+      if (ours.some(({ stale }) => stale)) await database.execute(touchTokens, asked);
+      for (const row of ours) {
+        const place = group[row.ord - 1]?.[0];
+        if (place === undefined) continue;
+        found[place] = {
+          id: row.token_id, domain: row.domain_id, person: row.person_id, microblog: row.microblog_id, personState: row.state, scopes: words(row.scopes), created: row.created,
+          app: { id: row.app_id, name: row.name, website: row.website, redirectUris: row.redirect_uris, scopes: words(row.app_scopes) },
+        };
+      }
+    }));
+    return found;
   }
 
   /** A code for what a person agreed to. */

@@ -16,6 +16,9 @@ export const presentLimits = {
   postsCachedMax: 10_000,
   /** Ids that one call hydrates. */
   idsMax: 800,
+  /** Askers, and ids of them all, that one call presents for. */
+  liveAsksMax: 1_000,
+  liveIdsMax: 4_000,
   /** Rows that one page of a list looks at until `limit` of them survive the rules. */
   rowsLookedAtMax: 800,
   /** Posts above one in a thread. */

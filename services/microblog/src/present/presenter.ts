@@ -13,6 +13,7 @@
  */
 import type { Account, Asker, Context, CredentialAccount, Notification, PresentContext, Role, Status, StatusEdit } from '@dmb/events';
 import { formatPostId, parseBody, type Facet, type MicroblogId, type PostId, type Shown } from '@dmb/protocol';
+import { AppError } from '@dmb/runtime';
 import type { EntryRow, Microblog } from '../domain/model.ts';
 import type { EntryStore } from '../store/entries.ts';
 import type { GrantStore } from '../store/grants.ts';
@@ -23,8 +24,8 @@ import { Kept, type Unchanged } from './kept.ts';
 import { presentLimits } from './limits.ts';
 import { isAboutFollowing, notificationTypeOf } from './notification-types.ts';
 import { PostReader, type PostFacts } from './posts.ts';
-import { Sight } from './sight.ts';
-import { toStatus } from './status.ts';
+import { Sight, type About } from './sight.ts';
+import { toStatus, type StatusParts } from './status.ts';
 import { depthFirst } from './thread.ts';
 
 /** What presenting reads from. */
@@ -44,6 +45,30 @@ export interface PresentedStatuses {
 interface Seen {
   readonly row: EntryRow;
   readonly post: PostFacts;
+}
+
+/** What stands around posts: their texts, those they answer, how many answer them, who is mentioned and addressed. */
+interface Surroundings {
+  readonly read: ReadonlyMap<PostId, PostFacts | undefined>;
+  /** The posts and those that they answer. */
+  readonly rows: ReadonlyMap<PostId, EntryRow>;
+  readonly counts: ReadonlyMap<PostId, bigint>;
+  readonly mentioned: ReadonlyMap<string, MicroblogId>;
+  readonly recipients: ReadonlyMap<PostId, readonly MicroblogId[]>;
+}
+
+/** Statuses that were made in one reading: whoever sees the same parts gets the same object. */
+class StatusForms {
+  private readonly forms = new Map<Account, Map<string, Status>>();
+
+  of({ row, account, mentioned, parent }: StatusParts, make: () => Status): Status {
+    const ofAccount = this.forms.get(account) ?? new Map<string, Status>();
+    this.forms.set(account, ofAccount);
+    const key = [row.id, parent?.id ?? '', ...mentioned.map(({ id }) => id)].join(' ');
+    const status = ofAccount.get(key) ?? make();
+    ofAccount.set(key, status);
+    return status;
+  }
 }
 
 export class Presenter {
@@ -110,7 +135,7 @@ export class Presenter {
   }
 
   /** What a read needs to decide by itself about microblogs and the edges between them. */
-  look(asker: Asker, about: Parameters<typeof Sight.look>[3]): Promise<Sight> {
+  look(asker: Asker, about: About): Promise<Sight> {
     return Sight.look(this.stores, this.facts, asker, about);
   }
 
@@ -128,6 +153,39 @@ export class Presenter {
 
   /** The same for rows that were read already. */
   async present(asker: Asker, rows: readonly EntryRow[], context: PresentContext): Promise<PresentedStatuses> {
+    const around = await this.surroundings(rows);
+    const sight = await this.look(asker, aboutPosts(rows, around, context));
+    return this.presentSeen(sight, rows, around, context);
+  }
+
+  /**
+   * What open streams are told: for each asker, of the posts that it asks for, those that it may see and that belong in its
+   * home. Read once for all; a status that several see alike is one object, and `seen` has its place.
+   * @throws {AppError} bug for more than may be asked at once
+   */
+  async live(asks: readonly { readonly asker: Asker; readonly ids: readonly PostId[] }[]): Promise<{ readonly statuses: readonly Status[]; readonly seen: readonly (readonly number[])[] }> {
+    const idsOfAll = asks.reduce((sum, { ids }) => sum + ids.length, 0);
+    if (asks.length > presentLimits.liveAsksMax || idsOfAll > presentLimits.liveIdsMax) {
+      throw new AppError('bug', undefined, { detail: `${asks.length} askers with ${idsOfAll} posts in one call` });
+    }
+    const rows = new Map((await this.stores.entries.byIds([...new Set(asks.flatMap(({ ids }) => ids))])).map((row) => [row.id, row]));
+    const around = await this.surroundings([...rows.values()]);
+    const asked = asks.map(({ asker, ids }) => ({ asker, rows: ids.flatMap((id) => rows.get(id) ?? []) }));
+    const sights = await Sight.lookMany(this.stores, this.facts, asked.map((ask) => ({ asker: ask.asker, about: aboutPosts(ask.rows, around, 'home') })));
+    const places = new Map<Status, number>();
+    const forms = new StatusForms();
+    const seen = sights.map((sight, place) =>
+      this.presentSeen(sight, asked[place]?.rows ?? [], around, 'home', forms).statuses.map((status) => {
+        const known = places.get(status) ?? places.size;
+        places.set(status, known);
+        return known;
+      }),
+    );
+    return { statuses: [...places.keys()], seen };
+  }
+
+  /** What stands around posts, whoever asks. */
+  private async surroundings(rows: readonly EntryRow[]): Promise<Surroundings> {
     const { entries } = this.stores;
     const here = new Map(rows.map((row) => [row.id, row]));
     const parentIds = [...new Set(rows.flatMap(({ replyTo }) => (replyTo === null || here.has(replyTo) ? [] : [replyTo])))];
@@ -137,29 +195,26 @@ export class Presenter {
       rows.length === 0 ? new Map<PostId, bigint>() : entries.replyCounts(rows.map(({ id }) => id)),
       this.facts.byHandles([...read.values()].flatMap((post) => post?.mentions ?? [])),
     ]);
-    const all = [...rows, ...parents];
-    const recipients = await this.recipientsOf(all);
-    const sight = await this.look(asker, {
-      entries: all,
-      microblogs: [...mentioned.values(), ...all.flatMap(({ replyToMicroblog }) => replyToMicroblog ?? [])],
-      follows: context === 'home' || context === 'stream',
-    });
     for (const row of parents) here.set(row.id, row);
+    return { read, rows: here, counts, mentioned, recipients: await this.recipientsOf([...here.values()]) };
+  }
+
+  /** The statuses of those rows that one asker may see in that place. */
+  private presentSeen(sight: Sight, rows: readonly EntryRow[], around: Surroundings, context: PresentContext, forms = new StatusForms()): PresentedStatuses {
     const seen = rows.flatMap((row): Seen[] => {
-      const post = this.postOf(sight, row, read.get(row.id));
-      return post !== undefined && this.mayShow(sight, row, recipients) && belongs(sight, row, context) ? [{ row, post }] : [];
+      const post = this.postOf(sight, row, around.read.get(row.id));
+      return post !== undefined && this.mayShow(sight, row, around.recipients) && belongs(sight, row, context) ? [{ row, post }] : [];
     });
     const statuses = seen.flatMap(({ row, post }): Status[] => {
       const author = sight.factsOf(row.microblog)?.microblog;
       const account = author === undefined ? undefined : this.accountOf(sight, author.id);
       if (author === undefined || account === undefined) return [];
-      const parentRow = row.replyTo === null ? undefined : here.get(row.replyTo);
+      const parentRow = row.replyTo === null ? undefined : around.rows.get(row.replyTo);
       const parentAuthor = sight.factsOf(parentRow?.microblog ?? null)?.microblog;
       const parent =
-        parentRow !== undefined && parentAuthor !== undefined && this.mayShow(sight, parentRow, recipients) ? { id: parentRow.id, author: parentAuthor } : undefined;
-      return [
-        toStatus(this.site, { row, post, author, account, mentioned: this.mentionedIn(sight, post, mentioned), parent, repliesCount: counts.get(row.id) ?? 0n }),
-      ];
+        parentRow !== undefined && parentAuthor !== undefined && this.mayShow(sight, parentRow, around.recipients) ? { id: parentRow.id, author: parentAuthor } : undefined;
+      const parts = { row, post, author, account, mentioned: this.mentionedIn(sight, post, around.mentioned), parent, repliesCount: around.counts.get(row.id) ?? 0n };
+      return [forms.of(parts, () => toStatus(this.site, parts))];
     });
     const shown = new Set(statuses.map(({ id }) => id));
     return { statuses, kept: seen.flatMap(({ row }) => (shown.has(formatPostId(row.id)) ? [row.id] : [])) };
@@ -346,11 +401,18 @@ const accountFacets: readonly Facet[] = ['profile', 'counts', 'last-activity'];
 
 const leads = (role: Role): boolean => role === 'owner' || role === 'editor';
 
+/** What a read of posts is about. */
+function aboutPosts(rows: readonly EntryRow[], { rows: known, mentioned, read }: Surroundings, context: PresentContext): About {
+  const parents = rows.flatMap(({ replyTo }) => (replyTo === null ? [] : (known.get(replyTo) ?? [])));
+  const entries = [...new Set([...rows, ...parents])];
+  const names = rows.flatMap(({ id }) => read.get(id)?.mentions ?? []).map(({ name, domain }) => mentioned.get(`${name}@${domain}`));
+  return { entries, microblogs: [...names, ...entries.map(({ replyToMicroblog }) => replyToMicroblog)].flatMap((id) => id ?? []), follows: context === 'home' };
+}
+
 /** The rules of the place where a post is shown. */
 function belongs(sight: Sight, row: EntryRow, context: PresentContext): boolean {
   switch (context) {
     case 'home':
-    case 'stream':
       return belongsInHome(sight, row);
     case 'public':
       // Replies to others are read in their thread; one's own thread goes on.

@@ -18,17 +18,19 @@ import {
   type LogAudience,
   type LogId,
   type MicroblogId,
+  type PersonId,
   type Relation,
   type Role,
   type Shown,
   type Viewer,
 } from '@dmb/protocol';
+import { AppError } from '@dmb/runtime';
 import type { EntryRow, Grant } from '../domain/model.ts';
 import type { GrantStore } from '../store/grants.ts';
 import type { MicroblogStore } from '../store/microblogs.ts';
 import type { MicroblogFacts, MicroblogFactsReader } from './facts.ts';
 
-export type SightStores = { readonly grants: Pick<GrantStore, 'ofPerson'>; readonly microblogs: Pick<MicroblogStore, 'role'> };
+export type SightStores = { readonly grants: Pick<GrantStore, 'ofPersons'>; readonly microblogs: Pick<MicroblogStore, 'rolesOf'> };
 
 /** What a read is about. */
 export interface About {
@@ -65,17 +67,38 @@ export class Sight {
 
   /** Loads what is needed to answer for these things. */
   static async look(stores: SightStores, reader: MicroblogFactsReader, asker: Asker, about: About): Promise<Sight> {
-    const { entries = [], microblogs = [] } = about;
-    const authors = entries.flatMap(({ microblog }) => (microblog === null ? [] : [microblog]));
-    const acting = asker.kind === 'person' ? [asker.microblog] : [];
-    const facts = await reader.many([...authors, ...microblogs, ...acting]);
-    if (asker.kind !== 'person') return new Sight(asker, undefined, facts, new Map());
-    const logs = isPersonal(asker, facts) ? logsToAsk(about, facts) : [];
-    const [role, grants] = await Promise.all([
-      needsRole(asker.microblog, about, facts) ? stores.microblogs.role(asker.person, asker.microblog) : undefined,
-      logs.length === 0 ? new Map<LogId, Grant>() : stores.grants.ofPerson(asker.person, logs),
+    const [sight] = await Sight.lookMany(stores, reader, [{ asker, about }]);
+    if (sight === undefined) throw new AppError('bug', undefined, { detail: 'one look was asked for' });
+    return sight;
+  }
+
+  /** The same for many askers, in as many round trips as for one. What was loaded for all may be known to each; what each may see of it is decided for each. */
+  static async lookMany(stores: SightStores, reader: MicroblogFactsReader, asks: readonly { readonly asker: Asker; readonly about: About }[]): Promise<Sight[]> {
+    const concerned = asks.map(({ asker, about: { entries = [], microblogs = [] } }) => {
+      const authors = entries.flatMap(({ microblog }) => (microblog === null ? [] : [microblog]));
+      return [...authors, ...microblogs, ...(asker.kind === 'person' ? [asker.microblog] : [])];
+    });
+    const facts = await reader.many(concerned.flat());
+    const persons = asks.flatMap(({ asker, about }, place) => {
+      if (asker.kind !== 'person') return [];
+      const own = new Map((concerned[place] ?? []).flatMap((id) => facts.get(id) ?? []).map((each) => [each.microblog.id, each]));
+      const logs = isPersonal(asker, own) ? logsToAsk(about, own) : [];
+      return [{ place, person: asker.person, microblog: asker.microblog, logs, role: needsRole(asker.microblog, about, own) }];
+    });
+    const wanting = persons.filter(({ role }) => role);
+    const places = persons.flatMap(({ person, logs }) => logs.map(({ shard, log }) => ({ person, shard, log })));
+    const [roles, grants] = await Promise.all([
+      wanting.length === 0 ? [] : stores.microblogs.rolesOf(wanting),
+      places.length === 0 ? new Map<PersonId, Map<LogId, Grant>>() : stores.grants.ofPersons(places),
     ]);
-    return new Sight(asker, role, facts, grants);
+    const roleAt = new Map(wanting.map(({ place }, index) => [place, roles[index]]));
+    const logsAt = new Map(persons.map(({ place, logs }) => [place, logs]));
+    return asks.map(({ asker }, place) => {
+      const theirs = asker.kind === 'person' ? grants.get(asker.person) : undefined;
+      // One person may ask as two microblogs: each look has the grants that it asked for.
+      const own = (logsAt.get(place) ?? []).flatMap(({ log }) => theirs?.get(log) ?? []);
+      return new Sight(asker, roleAt.get(place), facts, new Map(own.map((grant) => [grant.log, grant])));
+    });
   }
 
   /** What is known of a microblog, whether it may be shown or not. */

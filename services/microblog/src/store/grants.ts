@@ -81,15 +81,25 @@ export class GrantStore {
 
   /** The grants that a person has on these logs, whatever their state. */
   async ofPerson(person: PersonId, logs: readonly Place[]): Promise<Map<LogId, Grant>> {
+    return (await this.ofPersons(logs.map(({ shard, log }) => ({ person, shard, log })))).get(person) ?? new Map<LogId, Grant>();
+  }
+
+  /** The same for several persons, each with logs of their own. */
+  async ofPersons(asked: readonly (Place & { readonly person: PersonId })[]): Promise<Map<PersonId, Map<LogId, Grant>>> {
     const rows = await Promise.all(
-      [...this.#databases.group(logs, ({ shard }) => shard)].map(([database, group]) =>
+      [...this.#databases.group(asked, ({ shard }) => shard)].map(([database, group]) =>
         database.query<GrantRow>(
-          statement(`SELECT ${columns} FROM unnest($1::int2[], $2::uuid[]) AS t(log_shard, log_id) JOIN grants g USING (log_shard, log_id) WHERE g.reader_kind = 'person' AND g.reader_id = $3`),
-          [group.map(({ shard }) => shard), group.map(({ log }) => log), person],
+          statement(`SELECT ${columns} FROM unnest($1::int2[], $2::uuid[], $3::uuid[]) AS t(log_shard, log_id, reader_id) JOIN grants g USING (log_shard, log_id, reader_id) WHERE g.reader_kind = 'person'`),
+          [group.map(({ shard }) => shard), group.map(({ log }) => log), group.map(({ person }) => person)],
         ),
       ),
     );
-    return new Map(rows.flat().map((row) => [row.log_id, toGrant(row)]));
+    const grants = new Map<PersonId, Map<LogId, Grant>>();
+    for (const row of rows.flat()) {
+      const theirs = grants.get(row.reader_id) ?? new Map<LogId, Grant>();
+      grants.set(row.reader_id, theirs.set(row.log_id, toGrant(row)));
+    }
+    return grants;
   }
 
   /** The grants shown as `via` on these logs: usually one person's per log. */

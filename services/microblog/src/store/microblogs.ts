@@ -213,6 +213,26 @@ export class MicroblogStore {
     return row?.role;
   }
 
+  /** The roles of persons in active microblogs, in the order asked, from the authority. */
+  async rolesOf(contributions: readonly { readonly person: PersonId; readonly microblog: MicroblogId }[]): Promise<(Role | undefined)[]> {
+    const roles: (Role | undefined)[] = contributions.map(() => undefined);
+    const places = this.#databases.group([...contributions.entries()], ([, { microblog }]) => shardOf(microblog));
+    await Promise.all(
+      [...places].map(async ([database, group]) => {
+        const rows = await database.query<{ ord: number; role: Role }>(
+          statement(`SELECT asked.ord::int4, c.role FROM unnest($1::int2[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS asked(log_shard, microblog_id, person_id, ord)
+           JOIN contributor c USING (log_shard, microblog_id, person_id) JOIN microblog m USING (log_shard, microblog_id) WHERE m.state = 'active'`),
+          [group.map(([, { microblog }]) => shardOf(microblog)), group.map(([, { microblog }]) => microblog), group.map(([, { person }]) => person)],
+        );
+        for (const { ord, role } of rows) {
+          const place = group[ord - 1]?.[0];
+          if (place !== undefined) roles[place] = role;
+        }
+      }),
+    );
+    return roles;
+  }
+
   /** The roles of one person in these microblogs, active ones only, from the authority. */
   async roles(person: PersonId, microblogs: readonly MicroblogId[]): Promise<Map<MicroblogId, Role>> {
     const rows = await this.#byMicroblog<{ microblog_id: MicroblogId; role: Role }>(

@@ -1,4 +1,4 @@
-/** Two small bounds: how many at once, and how many of each. */
+/** Three small bounds: how many at once, how many of each, and how many in one part. */
 
 /** Runs so many pieces of work at once; the others wait in order. */
 export class AtMost {
@@ -40,4 +40,9 @@ export class Counts {
     if (left > 0) this.counts.set(key, left);
     else this.counts.delete(key);
   }
+}
+
+/** A list in parts of at most so many. */
+export function partsOf<Item>(items: readonly Item[], max: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / max) }, (_, part) => items.slice(part * max, (part + 1) * max));
 }

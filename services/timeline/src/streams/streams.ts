@@ -1,11 +1,14 @@
 /**
  * Live streams: who listens to what, and what they are told.
  *
- *   live event ─► logs heard by viewers ─► pending of each viewer ─► present once ─► every connection
+ *   live event ─► logs heard by viewers ─► pending of each viewer ─► a round for all of them ─► every connection
  *
  * A *connection* is one open stream of one client. A *viewer* is everybody who sees the same: the
- * connections of one person, acting as one microblog, with the same scopes. Presenting is done once per
- * viewer. A viewer hears the logs that `microblog.listening` names: those of home, and the own log whose
+ * connections of one person, acting as one microblog, with the same scopes. What waits for viewers is told in
+ * *rounds*: up to `viewersPerRoundMax` of them at once, each with up to `batchMax` events, in a fixed number of calls however many
+ * they are. Microblog reads the posts of a round once, decides for each viewer, and sends what several see alike once. (A call for
+ * each viewer took seconds for a post that a thousand heard.) What comes meanwhile waits for the next round; a viewer is in
+ * one round at a time, so its order stays. A viewer hears the logs that `microblog.listening` names: those of home, and the own log whose
  * happenings are notifications.
  *
  *   an entry of a log of home: 1 post, 4 boost     `update`         if `microblog.present` keeps it
@@ -14,9 +17,10 @@
  *   a happening of the own log                     `notification`   if presenting makes one of it
  *   an entry marked late                           nothing: it is found when reading
  *
- * **May they still?** At each event, and every `lookMs` besides, the tokens of a viewer are resolved anew
- * (no cache) and its role is asked for; whoever has lost either is closed with a code that says so. What
- * a viewer may see of an entry is decided by presenting, each time.
+ * **May they still?** In each round, and every `lookMs` besides, the tokens of its viewers are resolved anew
+ * (no cache) and their roles are asked for; whoever has lost either is closed with a code that says so. What
+ * a viewer may see of an entry is decided by presenting, each time. A round that fails is tried again; one that goes on failing
+ * closes the streams of its viewers.
  *
  * **What changes while asking.** When following changes, the logs are asked for again; what happens
  * meanwhile is in a ring of the last `recentMax` entries and is offered once the answer is there. Microblog
@@ -24,11 +28,11 @@
  * a viewer asks one after the other, so an answer from before never replaces one from after.
  *
  * **Bounds.** Streams in all, per token and per address; what waits for one viewer; bytes that one client
- * leaves unread (then it is closed, not waited for); messages of a client; presenting at once. One timer
+ * leaves unread (then it is closed, not waited for); messages of a client; rounds at once, and what is in one. One timer
  * for all streams, and none while nobody listens. A client that is cut connects again and reads what it
  * missed: nothing here is a promise of delivery, so nothing is kept.
  */
-import type { Asker, EntryRef, LogRef, TokenAnswer } from '@dmb/events';
+import type { Asker, EntryRef, LogRef } from '@dmb/events';
 import { ENTRY_KINDS, type LogId, type PersonId, type PostId } from '@dmb/protocol';
 import { AppError, retry, toAppError, type Calls, type Logger } from '@dmb/runtime';
 import type { PersonCaller } from '@dmb/runtime/http';
@@ -37,7 +41,7 @@ import type { TimelineConfig } from '../config.ts';
 import { carries, mayListen, type StreamEvent, type StreamName } from '../domain/stream-names.ts';
 import { streamLimits } from '../limits.ts';
 import { timelineMetrics } from '../metrics.ts';
-import { AtMost, Counts } from './bounds.ts';
+import { AtMost, Counts, partsOf } from './bounds.ts';
 import { cutReasonOf, type Closing, type Outlet } from './outlet.ts';
 
 type PersonAsker = Extract<Asker, { readonly kind: 'person' }>;
@@ -111,6 +115,15 @@ interface Told {
   readonly payload: string;
 }
 
+/** What is told at once, and to whom. */
+type Round = ReadonlyMap<Viewer, readonly Pending[]>;
+
+/** Posts or happenings that are to be presented for a viewer. */
+interface Ask {
+  readonly viewer: Viewer;
+  readonly ids: readonly PostId[];
+}
+
 class Viewer {
   readonly key: string;
   readonly asker: PersonAsker;
@@ -120,6 +133,7 @@ class Viewer {
   pending: Pending[] = [];
   /** Connections, and those that are being opened. */
   holders = 0;
+  /** It is in a round. */
   isTelling = false;
   failedLooks = 0;
   looks = 0;
@@ -155,7 +169,10 @@ export class Streams {
   private readonly opening = new Counts();
   private readonly byToken = new Counts();
   private readonly byAddress = new Counts();
-  private readonly telling = new AtMost(streamLimits.presentingAtOnce);
+  /** Viewers for whom something is pending, and who are in no round. */
+  private readonly waiting = new Set<Viewer>();
+  private rounds = 0;
+  private isRoundDue = false;
   private readonly recent: { readonly sequence: number; readonly ref: EntryRef }[] = [];
   private sequence = 0;
   private subscription: { stop(): Promise<void> } | undefined;
@@ -230,8 +247,7 @@ export class Streams {
     if (this.isLooking) return;
     this.isLooking = true;
     try {
-      const all = new AtMost(streamLimits.looksAtOnce);
-      await Promise.all([...this.viewers.values()].map((viewer) => all.run(() => this.lookAfter(viewer))));
+      for (const part of partsOf([...this.viewers.values()], streamLimits.viewersPerRoundMax)) await this.lookAfter(part);
     } finally {
       this.isLooking = false;
     }
@@ -292,6 +308,7 @@ export class Streams {
     removeFrom(this.byPerson, viewer.asker.person, viewer);
     this.hearOnly(viewer, new Set(), undefined);
     viewer.pending = [];
+    this.waiting.delete(viewer);
   }
 
   /** Asks what a viewer listens to, when what was asked before is answered; false if it may not any more. */
@@ -364,7 +381,7 @@ export class Streams {
   private hearPerson(person: PersonId, what: string): void {
     if (what !== 'following-changed') this.parts.forgetPerson(person);
     for (const viewer of this.byPerson.get(person) ?? []) {
-      this.quietly(viewer, what === 'following-changed' ? this.refresh(viewer) : this.verify(viewer));
+      this.quietly(viewer, what === 'following-changed' ? this.refresh(viewer) : this.verify([viewer]));
     }
   }
 
@@ -376,47 +393,93 @@ export class Streams {
       return;
     }
     viewer.pending.push(pending);
-    if (viewer.isTelling) return;
-    viewer.isTelling = true;
-    void this.telling.run(() => this.tellAll(viewer));
+    if (!viewer.isTelling) this.wait(viewer);
   }
 
-  private async tellAll(viewer: Viewer): Promise<void> {
+  private wait(viewer: Viewer): void {
+    this.waiting.add(viewer);
+    this.beginRound();
+  }
+
+  /** Lets whatever is being heard right now come in first, so that all who hear it are in one round. */
+  private beginRound(): void {
+    if (this.isRoundDue || this.rounds >= streamLimits.roundsAtOnce) return;
+    this.isRoundDue = true;
+    queueMicrotask(() => {
+      this.isRoundDue = false;
+      void this.tellWaiting();
+    });
+  }
+
+  private async tellWaiting(): Promise<void> {
+    this.rounds++;
+    for (let round = this.nextRound(); round.size > 0; round = this.nextRound()) {
+      if (this.waiting.size > 0) this.beginRound();
+      await this.tellRound(round);
+    }
+    this.rounds--;
+  }
+
+  /** Those who have waited longest, and what is told to each. */
+  private nextRound(): Round {
+    const round = new Map<Viewer, readonly Pending[]>();
+    let events = 0;
+    for (const viewer of this.waiting) {
+      // Nobody is there yet, and whoever comes hears what comes later.
+      if (viewer.connections.size === 0) viewer.pending = [];
+      events += Math.min(viewer.pending.length, streamLimits.batchMax);
+      if (round.size >= streamLimits.viewersPerRoundMax || events > streamLimits.eventsPerRoundMax) break;
+      this.waiting.delete(viewer);
+      if (viewer.pending.length === 0) continue;
+      viewer.isTelling = true;
+      round.set(viewer, viewer.pending.splice(0, streamLimits.batchMax));
+    }
+    return round;
+  }
+
+  private async tellRound(round: Round): Promise<void> {
     try {
-      while (viewer.pending.length > 0) {
-        const batch = viewer.pending.splice(0, streamLimits.batchMax);
-        if (viewer.connections.size === 0) continue;
-        const told = await retry(() => this.prepare(viewer, batch), { attemptsMax: streamLimits.presentAttemptsMax });
-        this.tell(viewer, told);
-      }
+      const told = await retry(() => this.prepare(round), { attemptsMax: streamLimits.presentAttemptsMax });
+      for (const [viewer, events] of told) this.tell(viewer, events);
     } catch (error) {
       this.parts.logger.warn('events could not be presented; the streams concerned are closed', { error });
-      viewer.pending = [];
-      this.cutAll(viewer, 'failed');
+      for (const viewer of round.keys()) {
+        viewer.pending = [];
+        this.cutAll(viewer, 'failed');
+      }
     } finally {
-      viewer.isTelling = false;
+      for (const viewer of round.keys()) {
+        viewer.isTelling = false;
+        if (viewer.pending.length > 0) this.wait(viewer);
+      }
     }
   }
 
-  /** Presents a batch for a viewer, once it is clear that it still may listen. */
-  private async prepare(viewer: Viewer, batch: readonly Pending[]): Promise<Told[]> {
-    if (!(await this.verify(viewer))) return [];
-    const subjects = await Promise.all(batch.map((pending) => ('subject' in pending ? pending.subject() : undefined)));
-    const idOf = (pending: Pending, index: number): PostId | undefined => ('subject' in pending ? subjects[index] : pending.id);
-    const idsOf = (...events: readonly StreamEvent[]): PostId[] => [
-      ...new Set(batch.flatMap((pending, index) => (events.includes(pending.event) ? (idOf(pending, index) ?? []) : []))),
-    ];
-    const [statuses, notifications] = await Promise.all([
-      this.statuses(viewer.asker, idsOf('update', 'status.update')),
-      this.notifications(viewer.asker, idsOf('notification')),
-    ]);
-    return batch.flatMap((pending, index): Told[] => {
-      const { event } = pending;
-      const id = idOf(pending, index)?.toString();
-      if (id === undefined) return [];
-      const payload = event === 'delete' ? id : (event === 'notification' ? notifications : statuses).get(id);
-      return payload === undefined ? [] : [{ event, payload }];
-    });
+  /** Presents for those of a round who still may listen. */
+  private async prepare(round: Round): Promise<Map<Viewer, Told[]>> {
+    const may = await this.verify([...round.keys()]);
+    const batches = [...round].filter(([viewer]) => may.has(viewer));
+    // Those who hear the same entry have the same object pending.
+    const ids = new Map<Pending, PostId | undefined>();
+    await Promise.all([...new Set(batches.flatMap(([, batch]) => batch))].map(async (pending) => ids.set(pending, 'subject' in pending ? await pending.subject() : pending.id)));
+    const asks = (...events: readonly StreamEvent[]): Ask[] =>
+      batches.flatMap(([viewer, batch]) => {
+        const wanted = new Set(batch.flatMap((pending) => (events.includes(pending.event) ? (ids.get(pending) ?? []) : [])));
+        return wanted.size === 0 ? [] : [{ viewer, ids: [...wanted] }];
+      });
+    const [statuses, notifications] = await Promise.all([this.statuses(asks('update', 'status.update')), this.notifications(asks('notification'))]);
+    return new Map(
+      batches.map(([viewer, batch]) => [
+        viewer,
+        batch.flatMap((pending): Told[] => {
+          const { event } = pending;
+          const id = ids.get(pending)?.toString();
+          if (id === undefined) return [];
+          const payload = event === 'delete' ? id : (event === 'notification' ? notifications : statuses).get(viewer)?.get(id);
+          return payload === undefined ? [] : [{ event, payload }];
+        }),
+      ]),
+    );
   }
 
   private tell(viewer: Viewer, told: readonly Told[]): void {
@@ -436,20 +499,28 @@ export class Streams {
     if (written > 0) timelineMetrics.told(written);
   }
 
-  private async statuses(asker: Asker, ids: readonly PostId[]): Promise<Map<string, string>> {
-    if (ids.length === 0) return new Map();
+  /** What each viewer may see of the posts that it asks for, as text by id. */
+  private async statuses(asks: readonly Ask[]): Promise<Map<Viewer, Map<string, string>>> {
+    if (asks.length === 0) return new Map();
     const began = performance.now();
-    const { statuses } = await this.parts.calls.call('microblog.present', { asker, ids, context: 'stream' });
+    const { statuses, seen } = await this.parts.calls.call('microblog.present-live', { asks: asks.map(({ viewer, ids }) => ({ asker: viewer.asker, ids })) });
     timelineMetrics.presented('stream', (performance.now() - began) / 1_000);
-    return new Map(statuses.map((status) => [status.id, JSON.stringify(status)]));
+    const texts = statuses.map((status) => [status.id, JSON.stringify(status)] as const);
+    return new Map(asks.map(({ viewer }, place) => [viewer, new Map((seen[place] ?? []).flatMap((index) => (texts[index] === undefined ? [] : [texts[index]])))]));
   }
 
-  private async notifications(asker: Asker, ids: readonly PostId[]): Promise<Map<string, string>> {
-    if (ids.length === 0) return new Map();
-    const began = performance.now();
-    const { notifications } = await this.parts.calls.call('microblog.present-notifications', { asker, ids });
-    timelineMetrics.presented('notification', (performance.now() - began) / 1_000);
-    return new Map(notifications.map((notification) => [notification.id, JSON.stringify(notification)]));
+  /** The same for notifications: hardly two viewers share one, so each is asked for by itself. */
+  private async notifications(asks: readonly Ask[]): Promise<Map<Viewer, Map<string, string>>> {
+    const asking = new AtMost(streamLimits.notificationCallsAtOnce);
+    const answers = asks.map(({ viewer, ids }) =>
+      asking.run(async () => {
+        const began = performance.now();
+        const { notifications } = await this.parts.calls.call('microblog.present-notifications', { asker: viewer.asker, ids });
+        timelineMetrics.presented('notification', (performance.now() - began) / 1_000);
+        return [viewer, new Map(notifications.map((notification) => [notification.id, JSON.stringify(notification)]))] as const;
+      }),
+    );
+    return new Map(await Promise.all(answers));
   }
 
   /** Looks up, once for everybody, the id of what an entry is about. */
@@ -473,49 +544,56 @@ export class Streams {
     return about === null ? undefined : (await at(about))?.id;
   }
 
-  /** Whether anybody of a viewer may go on; those who may not are closed. */
-  private async verify(viewer: Viewer): Promise<boolean> {
+  /** Those of whom anybody may go on; connections that may not are closed. */
+  private async verify(viewers: readonly Viewer[]): Promise<ReadonlySet<Viewer>> {
     const { calls } = this.parts;
-    const { person, microblog } = viewer.asker;
-    const tokens = [...new Set([...viewer.connections].map(({ token }) => token))];
-    const [role, ...answers] = await Promise.all([calls.call('microblog.role', { person, microblog }), ...tokens.map((token) => this.answerFor(token))]);
-    const good = new Set(
-      tokens.filter((_, index) => {
-        const asker = answers[index]?.asker;
-        return role !== null && asker?.kind === 'person' && asker.person === person && asker.microblog === microblog;
-      }),
-    );
-    for (const connection of viewer.connections) {
-      // One that was opened meanwhile has been checked by whoever opened it.
-      if (!good.has(connection.token) && tokens.includes(connection.token)) this.cut(connection, 'revoked');
+    // One that is opened meanwhile has been checked by whoever opens it.
+    const asked = viewers.flatMap((viewer) => [...viewer.connections]);
+    const tokens = [...new Set(asked.map(({ token }) => token))];
+    const contributions = viewers.map(({ asker: { person, microblog } }) => ({ person, microblog }));
+    const [roles, answers] = await Promise.all([
+      inParts(contributions, async (part) => (await calls.call('microblog.roles', { contributions: part })).roles),
+      inParts(tokens, async (part) => (await calls.call('identity.tokens', { tokens: part })).answers),
+    ]);
+    const roleOf = new Map(viewers.map((viewer, place) => [viewer, roles[place] ?? null]));
+    const askerOf = new Map(tokens.map((token, place) => [token, answers[place]?.asker]));
+    const may = new Set<Viewer>();
+    for (const connection of asked) {
+      const { viewer } = connection;
+      const asker = askerOf.get(connection.token);
+      const { person, microblog } = viewer.asker;
+      if (roleOf.get(viewer) !== null && asker?.kind === 'person' && asker.person === person && asker.microblog === microblog) may.add(viewer);
+      else this.cut(connection, 'revoked');
     }
-    return good.size > 0;
+    return may;
   }
 
-  /** Who a token speaks for; null also where identity refuses to say. */
-  private async answerFor(token: string): Promise<TokenAnswer | null> {
-    try {
-      return await this.parts.calls.call('identity.token', { token });
-    } catch (error) {
-      const { kind } = toAppError(error);
-      if (kind === 'forbidden' || kind === 'unauthenticated') return null;
-      throw error;
-    }
-  }
-
-  private async lookAfter(viewer: Viewer): Promise<void> {
-    try {
-      await this.verify(viewer);
-      viewer.looks++;
-      if (viewer.isStale || viewer.looks % streamLimits.looksPerRefresh === 0) {
-        viewer.isStale = false;
-        await this.refresh(viewer);
-      }
-      viewer.failedLooks = 0;
-    } catch (error) {
+  private async lookAfter(viewers: readonly Viewer[]): Promise<void> {
+    const failed = (viewer: Viewer, error: unknown): void => {
       this.parts.logger.debug('a stream could not be looked after', { error });
       if (++viewer.failedLooks >= streamLimits.failedLooksMax) this.cutAll(viewer, 'failed');
+    };
+    try {
+      await this.verify(viewers);
+    } catch (error) {
+      for (const viewer of viewers) failed(viewer, error);
+      return;
     }
+    const refreshing = new AtMost(streamLimits.refreshesAtOnce);
+    const refreshIfDue = async (viewer: Viewer): Promise<void> => {
+      viewer.looks++;
+      if (!viewer.isStale && viewer.looks % streamLimits.looksPerRefresh !== 0) return;
+      viewer.isStale = false;
+      await refreshing.run(() => this.refresh(viewer));
+    };
+    await Promise.all(
+      viewers.map((viewer) =>
+        refreshIfDue(viewer).then(
+          () => (viewer.failedLooks = 0),
+          (error: unknown) => failed(viewer, error),
+        ),
+      ),
+    );
   }
 
   private lookAt(connection: Connection, beats: boolean): void {
@@ -564,6 +642,11 @@ function pendingOf({ kind, id }: EntryRef, subject: () => Promise<PostId | undef
     default:
       return undefined;
   }
+}
+
+/** Asks in calls of a bounded size; the answers are in the order of `asked`. */
+async function inParts<Asked, Answer>(asked: readonly Asked[], ask: (part: readonly Asked[]) => Promise<readonly Answer[]>): Promise<Answer[]> {
+  return (await Promise.all(partsOf(asked, streamLimits.viewersPerRoundMax).map(ask))).flat();
 }
 
 function addTo<Key>(index: Map<Key, Set<Viewer>>, key: Key, viewer: Viewer): void {
