@@ -10,7 +10,7 @@
  * everywhere. `auth`: `none` takes no token into account, `optional` answers anonymous too,
  * `token` wants any token, `person` wants a token of a person, `session` is a page with a cookie.
  */
-import type { Reads } from './calls.ts';
+import type { CallName, Reads } from './calls.ts';
 import type { ServiceName } from './topics.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -136,8 +136,9 @@ export const routes: readonly Route[] = [
 ];
 
 /** Reading that is no request: the calls and consumers through which content reaches a reader. */
-export const readingCalls: readonly { readonly call: string; readonly reads: readonly Reads[] }[] = [
+export const readingCalls: readonly { readonly call: CallName; readonly reads: readonly Reads[] }[] = [
   { call: 'microblog.present', reads: statuses },
+  { call: 'microblog.present-live', reads: statuses },
   { call: 'microblog.present-notifications', reads: statuses },
   { call: 'microblog.account', reads: account },
   { call: 'microblog.listening', reads: ['entry'] },

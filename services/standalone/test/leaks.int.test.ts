@@ -200,7 +200,7 @@ describe('the table of routes', () => {
   });
 
   it('names every call through which content reaches a reader, and each is tried here', () => {
-    expect(readingCalls.map(({ call }) => call).sort()).toEqual(['microblog.account', 'microblog.listening', 'microblog.present', 'microblog.present-notifications']);
+    expect(readingCalls.map(({ call }) => call).sort()).toEqual(['microblog.account', 'microblog.listening', 'microblog.present', 'microblog.present-live', 'microblog.present-notifications']);
   });
 });
 
