@@ -235,13 +235,8 @@ export class MicroblogStore {
 
   /** The roles of one person in these microblogs, active ones only, from the authority. */
   async roles(person: PersonId, microblogs: readonly MicroblogId[]): Promise<Map<MicroblogId, Role>> {
-    const rows = await this.#byMicroblog<{ microblog_id: MicroblogId; role: Role }>(
-      microblogs,
-      `SELECT c.microblog_id, c.role FROM asked JOIN contributor c USING (log_shard, microblog_id) JOIN microblog m USING (log_shard, microblog_id)
-       WHERE c.person_id = $3 AND m.state = 'active'`,
-      [person],
-    );
-    return new Map(rows.map(({ microblog_id, role }) => [microblog_id, role]));
+    const roles = await this.rolesOf(microblogs.map((microblog) => ({ person, microblog })));
+    return new Map(microblogs.flatMap((microblog, place) => (roles[place] === undefined ? [] : [[microblog, roles[place]] as const])));
   }
 
   async contributors(microblog: MicroblogId): Promise<Contributor[]> {
